@@ -1,0 +1,139 @@
+package batch
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
+)
+
+// maxPooledBytes keeps a rare huge batch from staying in memory for ever.
+const maxPooledBytes = 1 << 20
+
+// Codec is what builders and readers share: compressors and spare buffers. Make
+// one per process or client; it is safe for concurrent use and needs no closing.
+type Codec struct {
+	buffers sync.Pool // of *[]byte
+	boxes   sync.Pool // of *[]byte that are empty: saves the allocation of one per Release
+	encoder func() (*zstd.Encoder, error)
+	decoder func() (*zstd.Decoder, error)
+}
+
+// NewCodec returns a codec; zstd's memory is taken when it is first used.
+func NewCodec() *Codec {
+	return &Codec{
+		encoder: sync.OnceValues(func() (*zstd.Encoder, error) {
+			return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2), zstd.WithEncoderLevel(zstd.SpeedFastest),
+				zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
+		}),
+		decoder: sync.OnceValues(func() (*zstd.Decoder, error) {
+			return zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true),
+				zstd.WithDecoderMaxMemory(MaxBatchBytes), zstd.WithDecodeAllCapLimit(true))
+		}),
+	}
+}
+
+// buffer returns an empty slice that holds n bytes.
+func (c *Codec) buffer(n int) []byte {
+	box, _ := c.buffers.Get().(*[]byte)
+	if box == nil {
+		return make([]byte, 0, n)
+	}
+	buf := *box
+	*box = nil
+	c.boxes.Put(box)
+	if cap(buf) < n {
+		return make([]byte, 0, n)
+	}
+	return buf[:0]
+}
+
+// Release takes back the bytes of a batch that Build returned. Nobody may read
+// them from now on, nor the records that were read from them.
+func (c *Codec) Release(b []byte) {
+	if cap(b) < HeaderBytes || cap(b) > maxPooledBytes {
+		return
+	}
+	box, _ := c.boxes.Get().(*[]byte)
+	if box == nil {
+		box = new([]byte)
+	}
+	*box = b
+	c.buffers.Put(box)
+}
+
+// compress packs the records of the batch b, whose header is not yet written,
+// into a new buffer with room for a header; nil when that would not be smaller.
+func (c *Codec) compress(how Compression, b []byte) []byte {
+	if how == None {
+		return nil
+	}
+	records := b[HeaderBytes:]
+	out := c.buffer(len(b))
+	switch how {
+	case None:
+	case S2:
+		if n := s2.MaxEncodedLen(len(records)); cap(out) < HeaderBytes+n {
+			out = make([]byte, 0, HeaderBytes+n)
+		}
+		packed := s2.Encode(out[HeaderBytes:cap(out)], records)
+		out = out[:HeaderBytes+len(packed)]
+	case Zstd:
+		if encoder, err := c.encoder(); err == nil {
+			out = encoder.EncodeAll(records, out[:HeaderBytes])
+		}
+	}
+	if len(out) <= HeaderBytes || len(out) >= len(b) {
+		c.Release(out)
+		return nil
+	}
+	return out
+}
+
+// decompress unpacks records into exactly size bytes; size was checked against MaxBatchBytes.
+func (c *Codec) decompress(how Compression, records []byte, size int) ([]byte, error) {
+	switch how {
+	case None:
+		return records, nil
+	case S2:
+		return decompressS2(records, size)
+	case Zstd:
+		return c.decompressZstd(records, size)
+	}
+	return nil, invalid("compression %d is reserved", uint8(how))
+}
+
+func decompressS2(records []byte, size int) ([]byte, error) {
+	n, err := s2.DecodedLen(records)
+	if err != nil || n != size {
+		return nil, invalid("s2 block of %d bytes, header says %d", n, size)
+	}
+	out, err := s2.Decode(make([]byte, size), records)
+	if err != nil {
+		return nil, invalid("s2: %v", err)
+	}
+	return out, nil
+}
+
+func (c *Codec) decompressZstd(records []byte, size int) ([]byte, error) {
+	var frame zstd.Header
+	if err := frame.Decode(records); err != nil {
+		return nil, invalid("zstd: %v", err)
+	}
+	if !frame.HasFCS || frame.FrameContentSize != uint64(size) {
+		return nil, invalid("zstd frame of %d bytes, header says %d", frame.FrameContentSize, size)
+	}
+	decoder, err := c.decoder()
+	if err != nil {
+		return nil, fmt.Errorf("batch: zstd: %w", err)
+	}
+	out, err := decoder.DecodeAll(records, make([]byte, 0, size))
+	if err != nil {
+		return nil, invalid("zstd: %v", err)
+	}
+	if len(out) != size {
+		return nil, invalid("zstd frame holds %d bytes, header says %d", len(out), size)
+	}
+	return out, nil
+}
