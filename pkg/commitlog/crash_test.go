@@ -1,0 +1,283 @@
+package commitlog_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ledgermq/ledgermq/pkg/commitlog"
+	"github.com/ledgermq/ledgermq/pkg/commitlog/crashfs"
+)
+
+// The history itself, and how many calls it makes.
+func TestHistory(t *testing.T) {
+	fs := newFS()
+	m := newModel()
+	require.NoError(t, run(config(fs), m, longHistory()))
+	all, err := reopen(fs, m)
+	require.NoError(t, err)
+	require.NotEmpty(t, all)
+	t.Logf("%d calls, %d entries left", fs.Count(), len(all))
+}
+
+// crashAt plays the history until call n, cuts the power there (before the
+// call, or after it) and returns what is on the disk as programs saw it.
+func crashAt(cfg commitlog.Config, fs *crashfs.FS, n int, after bool) (*model, error) {
+	m := newModel()
+	fs.SetFault(func(c crashfs.Call) crashfs.Fault {
+		if c.N < n || after && c.N == n {
+			return crashfs.Fault{}
+		}
+		return crashfs.Fault{Err: crashfs.ErrPowerLoss}
+	})
+	err := run(cfg, m, longHistory())
+	fs.PowerOff()
+	return m, err
+}
+
+// The power goes at every call of a history; what the disk then has is one of
+// several subsets of what was not synced. The log that comes back is legal, and
+// comes back the same a second time.
+func TestCrashAtEveryCall(t *testing.T) {
+	variants := 4
+	if long(t) {
+		variants = 40
+	}
+	images := 0
+	for n := 1; ; n++ {
+		done := true
+		for _, after := range []bool{false, true} {
+			fs := newFS()
+			m, err := crashAt(config(fs), fs, n, after)
+			done = done && err == nil
+			for v := range variants {
+				rng := rand.New(rand.NewPCG(uint64(n), uint64(v)))
+				disk := crashDisk(fs, v, rng)
+				first, err := reopen(disk, m)
+				require.NoError(t, err, "crash at call %d (after: %v), variant %d", n, after, v)
+				second, err := reopen(disk.CrashWith(crashfs.Loss{}), m)
+				require.NoError(t, err, "crash at call %d (after: %v), variant %d, second time", n, after, v)
+				require.True(t, equalEntries(first, second), "crash at call %d, variant %d: not the same twice", n, v)
+				images++
+			}
+		}
+		if done {
+			t.Logf("%d calls, %d images", n-1, images)
+			return
+		}
+	}
+}
+
+// crashDisk is the disk after the cut: nothing unsynced, all of it, or chance.
+func crashDisk(fs *crashfs.FS, variant int, rng *rand.Rand) *crashfs.FS {
+	switch variant {
+	case 0:
+		return fs.CrashWith(crashfs.Loss{})
+	case 1:
+		return fs.CrashWith(crashfs.Loss{
+			KeepSector: func(string, int64) bool { return true },
+			KeepSize:   func(string) bool { return true },
+			KeepDirOp:  func(int) bool { return true },
+		})
+	}
+	return fs.Crash(rng)
+}
+
+// The power goes again at every call of the recovery.
+func TestCrashDuringRecovery(t *testing.T) {
+	stride := 7
+	if long(t) {
+		stride = 1
+	}
+	images := 0
+	for n := 1; ; n += stride {
+		fs := newFS()
+		m, err := crashAt(config(fs), fs, n, true)
+		rng := rand.New(rand.NewPCG(uint64(n), 1))
+		disk := fs.Crash(rng)
+		want, openErr := reopen(disk.Clone(), m)
+		require.NoError(t, openErr, "crash at call %d", n)
+		for k := 1; ; k++ {
+			again := disk.Clone()
+			again.FailFrom(k, crashfs.ErrPowerLoss, func(c crashfs.Call) bool { return c.Op.Changes() })
+			l, err := commitlog.Open(config(again))
+			if err == nil {
+				l.Abandon()
+				break
+			}
+			require.ErrorIs(t, err, crashfs.ErrPowerLoss)
+			got, err := reopen(again.Crash(rng), m)
+			require.NoError(t, err, "crash at call %d, then at change %d of the recovery", n, k)
+			require.True(t, equalEntries(want, got), "crash at call %d, then at change %d of the recovery", n, k)
+			images++
+		}
+		if err == nil {
+			t.Logf("%d images", images)
+			return
+		}
+	}
+}
+
+// One group is written and the power goes: every subset of its sectors, the
+// lost ones holding what was there before, zeros, or garbage. The group is
+// there as a whole or not at all.
+func TestTornGroup(t *testing.T) {
+	for _, sector := range []int64{512, 4096} {
+		t.Run("", func(t *testing.T) {
+			fs := newFS()
+			m := newModel()
+			size := 3800 // 8 sectors of 512
+			if sector == 4096 {
+				size = 30000 // 8 sectors of 4096
+			}
+			stop := errors.New("stop")
+			cfg := config(fs)
+			cfg.SegmentBytes = 64 << 10
+			err := run(cfg, m, []step{
+				stepAppend(1, 2, 500), stepSync,
+				stepAppend(1, 3, size/3),
+				func(*commitlog.Log, *model) error {
+					fs.FailFrom(1, stop, func(c crashfs.Call) bool { return c.Op == crashfs.OpSync })
+					return nil
+				},
+				stepSync,
+			})
+			require.ErrorIs(t, err, stop)
+			require.ErrorIs(t, err, commitlog.ErrFailed)
+			tornSubsets(t, fs, m, sector)
+		})
+	}
+}
+
+func tornSubsets(t *testing.T, fs *crashfs.FS, m *model, sector int64) {
+	t.Helper()
+	fills := []func([]byte){nil, func(b []byte) { clear(b) }, func(b []byte) {
+		for i := range b {
+			b[i] ^= 0xA5
+		}
+	}}
+	whole, images := 0, 0
+	for subset := range 256 {
+		for _, fill := range fills {
+			n := -1
+			disk := fs.CrashWith(crashfs.Loss{
+				Sector:     sector,
+				KeepSector: func(string, int64) bool { n++; return subset>>(n%8)&1 == 1 },
+				KeepSize:   func(string) bool { return true },
+				KeepDirOp:  func(int) bool { return true },
+				Scramble:   fill,
+			})
+			all, err := reopen(disk, m)
+			require.NoError(t, err, "sectors %08b", subset)
+			require.Contains(t, []int{2, 5}, len(all), "sectors %08b", subset)
+			if len(all) == 5 {
+				whole++
+			}
+			images++
+		}
+	}
+	require.Positive(t, whole)
+	t.Logf("%d images, %d with the whole group", images, whole)
+}
+
+// Every call fails once, with every kind of error. The log refuses all writes
+// after it; what is on the disk is legal, whether the power goes too or not.
+func TestFailAtEveryCall(t *testing.T) {
+	faults := map[string]crashfs.Fault{
+		"error":       {Err: syscall.EIO},
+		"no space":    {Err: syscall.ENOSPC},
+		"short write": {Err: syscall.EIO, Keep: 700},
+	}
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			for n := 1; ; n++ {
+				fs := newFS()
+				var at crashfs.Call
+				fs.SetFault(func(c crashfs.Call) crashfs.Fault {
+					if c.N != n {
+						return crashfs.Fault{}
+					}
+					at = c
+					return fault
+				})
+				m := newModel()
+				err := run(config(fs), m, longHistory())
+				if at.N == 0 {
+					require.NoError(t, err)
+					t.Logf("%d calls", n-1)
+					return
+				}
+				if at.Op != crashfs.OpClose {
+					require.ErrorIs(t, err, fault.Err, "%v", at)
+				}
+				fs.SetFault(nil)
+				rng := rand.New(rand.NewPCG(uint64(n), 2))
+				for _, disk := range []*crashfs.FS{fs.Clone(), fs.Crash(rng)} {
+					_, err := reopen(disk, m)
+					require.NoError(t, err, "%s at %v", name, at)
+				}
+			}
+		})
+	}
+}
+
+// A failed write or sync is the last thing that a log does.
+func TestFailureIsFinal(t *testing.T) {
+	for _, op := range []crashfs.Op{crashfs.OpWrite, crashfs.OpSync} {
+		fs := newFS()
+		l := mustOpen(t, config(fs))
+		appendN(t, l, 1, 2, 10)
+		mustSync(t, l)
+		appendN(t, l, 1, 2, 10)
+		failed := false
+		fs.SetFault(func(c crashfs.Call) crashfs.Fault {
+			if c.Op != op || failed {
+				return crashfs.Fault{}
+			}
+			failed = true
+			return crashfs.Fault{Err: syscall.EIO}
+		})
+		_, err := l.Sync()
+		require.ErrorIs(t, err, commitlog.ErrFailed)
+		require.ErrorIs(t, err, syscall.EIO)
+
+		fs.Record(true)
+		require.ErrorIs(t, l.AppendMaster(1, 4, nil), commitlog.ErrFailed)
+		_, err = l.Sync()
+		require.ErrorIs(t, err, commitlog.ErrFailed)
+		require.ErrorIs(t, l.PurgeBefore(1), commitlog.ErrFailed)
+		require.ErrorIs(t, l.PrepareSegment(), commitlog.ErrFailed)
+		require.ErrorIs(t, l.Seal(), commitlog.ErrFailed)
+		l.BecomeSlave(1)
+		require.ErrorIs(t, l.AppendSlave(nil), commitlog.ErrFailed)
+		require.ErrorIs(t, l.TruncateFrom(1), commitlog.ErrFailed)
+		i, _ := l.Durable()
+		require.Equal(t, Index(1), i)
+		require.Empty(t, fs.Calls())
+		require.ErrorIs(t, l.Close(), commitlog.ErrFailed)
+		for _, c := range fs.Calls() {
+			require.Equal(t, crashfs.OpClose, c.Op)
+		}
+	}
+}
+
+// A prepared segment that cannot be had is no failure of the log.
+func TestPrepareFails(t *testing.T) {
+	fs := newFS()
+	l := mustOpen(t, config(fs))
+	fs.SetFault(func(c crashfs.Call) crashfs.Fault {
+		if c.Op == crashfs.OpPreallocate {
+			return crashfs.Fault{Err: syscall.ENOSPC}
+		}
+		return crashfs.Fault{}
+	})
+	require.ErrorIs(t, l.PrepareSegment(), syscall.ENOSPC)
+	fs.SetFault(nil)
+	require.Len(t, fs.Files(), 1)
+	require.NoError(t, l.PrepareSegment())
+	appendN(t, l, 1, 1, 10)
+	mustSync(t, l)
+}

@@ -1,0 +1,290 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+)
+
+// Open opens the log in cfg.Dir, or makes an empty one. It reads everything
+// once and verifies it. What follows the last group that can have been
+// confirmed is a torn tail: it is dropped and reported by Recovery. Damage
+// before that is a *CorruptionError, a file of somebody else an
+// *IdentityError; then nothing has been changed on disk. The log begins as SLAVE.
+func Open(cfg Config) (*Log, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	l := newLog(cfg)
+	if err := l.load(); err != nil {
+		if corruption := (*CorruptionError)(nil); errors.As(err, &corruption) {
+			l.metrics.corruptions.WithLabelValues(corruptRecovery).Inc()
+		}
+		return nil, fmt.Errorf("open the commit log in %s: %w", cfg.Dir, err)
+	}
+	l.metrics.measure(l.mu.segments)
+	l.cfg.Logger.Info("commit log opened", "dir", cfg.Dir, "begin", l.mu.begin, "end", l.mu.end.index,
+		"term", l.mu.end.term, "segments", l.recovered.Segments, "clean", l.recovered.Clean)
+	return l, nil
+}
+
+func (l *Log) load() error {
+	if err := l.cfg.FS.MkdirAll(l.cfg.Dir); err != nil {
+		return err
+	}
+	if err := l.cfg.FS.SyncDir(filepath.Dir(l.cfg.Dir)); err != nil {
+		return err
+	}
+	r := recovery{log: l}
+	err := r.openSegments()
+	if err == nil {
+		err = r.scan()
+	}
+	if err == nil {
+		err = r.repair()
+	}
+	if err != nil {
+		return errors.Join(err, r.closeFiles())
+	}
+	r.adopt()
+	return nil
+}
+
+// recovery is the work of Open. Up to repair it changes nothing on disk.
+type recovery struct {
+	log      *Log
+	segments []*segment
+	doomed   []*segment // later ones that a truncation did not get to remove
+	prepared []string
+	torn     []tornRange
+	scanner  scanner
+	report   Recovery
+}
+
+// tornRange is bytes after the last frame of a segment that were never durable.
+type tornRange struct {
+	seg *segment
+	end int64
+}
+
+func (r *recovery) openSegments() error {
+	cfg := r.log.cfg
+	names, err := cfg.FS.List(cfg.Dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		path := filepath.Join(cfg.Dir, name)
+		base, ok := parseSegmentName(name)
+		if !ok {
+			if isPreparedName(name) {
+				r.prepared = append(r.prepared, path)
+			} else {
+				cfg.Logger.Warn("commit log directory holds a file that is not the log's", "path", path)
+			}
+			continue
+		}
+		if err := r.openSegment(path, base); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *recovery) openSegment(path string, base Index) error {
+	file, err := r.log.cfg.FS.Open(path)
+	if err != nil {
+		return err
+	}
+	seg := &segment{path: path, file: file}
+	r.segments = append(r.segments, seg)
+	size, err := file.Size()
+	if err != nil {
+		return err
+	}
+	block := make([]byte, min(size, blockBytes))
+	if n, err := file.ReadAt(block, 0); n < len(block) {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	seg.segmentHeader, err = parseSegmentHeader(block)
+	if err != nil {
+		return &CorruptionError{Path: path, Index: base, Why: err.Error()}
+	}
+	if id := r.log.cfg.identity(); seg.identity != id {
+		return &IdentityError{Path: path, Found: seg.identity, Configured: id}
+	}
+	if seg.base != base {
+		return &CorruptionError{Path: path, Index: base, Why: fmt.Sprintf(
+			"the segment header says that the file begins at entry %d: it was renamed", seg.base)}
+	}
+	if size < seg.size {
+		return &CorruptionError{Path: path, Position: size, Index: base, Why: fmt.Sprintf(
+			"the file has %d bytes, it was made with %d: it was cut off", size, seg.size)}
+	}
+	return nil
+}
+
+// scan reads all segments in order and decides what their ends mean.
+func (r *recovery) scan() error {
+	for n := 0; n < len(r.segments); n++ {
+		seg := r.segments[n]
+		if n == 0 {
+			r.scanner.at = tip{index: seg.base - 1, term: seg.prevTerm, chain: seg.prevChain}
+		}
+		size, err := seg.file.Size()
+		if err != nil {
+			return err
+		}
+		why := r.scanner.segment(seg, size)
+		end, proof := r.scanner.rest(seg)
+		if err := r.scanner.err; err != nil {
+			return fmt.Errorf("read %s: %w", seg.path, err)
+		}
+		if proof > 0 {
+			return r.corrupt(seg, fmt.Errorf("%w; the frame at position %d proves that it had been durable", why, proof))
+		}
+		if end > seg.w.pos {
+			r.torn = append(r.torn, tornRange{seg: seg, end: end})
+		}
+		if err := r.checkSuccessor(n, why); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkSuccessor decides whether the frames of segment n are all that it had,
+// by what the next segment says about it or by there being none.
+func (r *recovery) checkSuccessor(n int, why error) error {
+	seg := r.segments[n]
+	if n == len(r.segments)-1 {
+		if seg.w.last == groupSeal && seg.w.rolled {
+			return r.corrupt(seg, errors.New("the seal says that another segment follows, but there is none"))
+		}
+		return nil
+	}
+	next := r.segments[n+1]
+	if next.prevID != seg.id {
+		return r.corrupt(seg, fmt.Errorf("the next file %s does not follow this one: a segment is missing", next.path))
+	}
+	if seg.w.last == groupTruncate && uint64(next.prevFrames) < seg.w.frames {
+		r.doomed = append(r.doomed, r.segments[n+1:]...)
+		r.segments = r.segments[:n+1]
+		return nil
+	}
+	at := r.scanner.at
+	if next.base == at.index+1 && next.prevChain == at.chain && next.prevTerm == at.term &&
+		uint64(next.prevFrames) <= seg.w.frames {
+		return nil
+	}
+	return r.corrupt(seg, fmt.Errorf("%w; the next segment proves that entries up to %d had been durable", why, next.base-1))
+}
+
+func (r *recovery) corrupt(seg *segment, why error) error {
+	return &CorruptionError{Path: seg.path, Position: seg.w.pos, Index: r.scanner.at.index + 1, Why: why.Error()}
+}
+
+// repair makes the disk hold what was found, durably, before anything of it is
+// reported durable. A crash in the middle of it leaves it to be done again.
+func (r *recovery) repair() error {
+	l := r.log
+	if err := r.removePrepared(); err != nil {
+		return err
+	}
+	if len(r.segments) == 0 {
+		r.report.Created = true
+		seg, err := l.addSegment(tip{index: NoIndex, term: NoTerm}, nil)
+		if err != nil {
+			return err
+		}
+		r.segments = []*segment{seg}
+		r.scanner.at = tip{index: NoIndex, term: NoTerm}
+	}
+	for _, t := range r.torn {
+		if err := r.wipe(t); err != nil {
+			return fmt.Errorf("drop the torn tail of %s: %w", t.seg.path, err)
+		}
+	}
+	for n := len(r.doomed) - 1; n >= 0; n-- {
+		if err := l.removeSegment(r.doomed[n]); err != nil {
+			return fmt.Errorf("finish a truncation: %w", err)
+		}
+		r.report.Truncated++
+		r.doomed = r.doomed[:n]
+	}
+	return r.settle()
+}
+
+// wipe zeroes a torn tail. Without that, what is left of it could one day stand
+// behind a shorter group and be taken for a frame that had been there.
+func (r *recovery) wipe(t tornRange) error {
+	torn := t.end - t.seg.w.pos
+	r.log.metrics.corruptions.WithLabelValues(corruptTornTail).Inc()
+	r.log.cfg.Logger.Warn("commit log has a torn tail: dropped, it was never acknowledged",
+		"path", t.seg.path, "position", t.seg.w.pos, "bytes", torn)
+	r.report.TornBytes += torn
+	r.report.TornPath = t.seg.path
+	buf := make([]byte, min(torn, maxReadBytes))
+	for pos := t.seg.w.pos; pos < t.end; pos += int64(len(buf)) {
+		if err := t.seg.file.WriteAt(pos, buf[:min(int64(len(buf)), t.end-pos)]); err != nil {
+			return err
+		}
+	}
+	return t.seg.file.Sync()
+}
+
+func (r *recovery) removePrepared() error {
+	for _, path := range r.prepared {
+		if err := r.log.cfg.FS.Remove(path); err != nil {
+			return fmt.Errorf("remove an unused segment: %w", err)
+		}
+	}
+	return nil
+}
+
+// settle syncs what may be in the page cache only, and finishes a roll that a
+// crash cut short.
+func (r *recovery) settle() error {
+	l := r.log
+	active := r.segments[len(r.segments)-1]
+	if err := active.file.Sync(); err != nil {
+		return err
+	}
+	if err := l.cfg.FS.SyncDir(l.cfg.Dir); err != nil {
+		return err
+	}
+	for _, s := range r.segments {
+		s.w.synced = s.w.pos
+	}
+	if n := len(r.segments) - 2; n >= 0 && !r.segments[n].w.rolled {
+		at := tip{index: active.base - 1, term: active.prevTerm, chain: active.prevChain}
+		l.w.synced = at.index
+		return l.writeMark(r.segments[n], groupSeal, flagRolled, at)
+	}
+	return nil
+}
+
+// adopt hands what was found over to the log.
+func (r *recovery) adopt() {
+	l, first, active := r.log, r.segments[0], r.segments[len(r.segments)-1]
+	r.report.Segments = len(r.segments)
+	r.report.Entries = r.scanner.entries
+	r.report.Clean = active.w.last == groupSeal && r.report.TornBytes == 0
+	l.recovered = r.report
+	l.w.active, l.w.synced = active, r.scanner.at.index
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.begin, l.mu.prevTerm = first.base, first.prevTerm
+	l.mu.runs = r.scanner.runs
+	l.mu.end, l.mu.durable = r.scanner.at, r.scanner.at
+	l.mu.segments = r.segments
+}
+
+func (r *recovery) closeFiles() error {
+	var errs []error
+	for _, s := range append(r.segments, r.doomed...) {
+		errs = append(errs, s.file.Close())
+	}
+	return errors.Join(errs...)
+}
