@@ -15,9 +15,10 @@ type snapshot struct {
 	ballot Ballot
 	commit Index
 	role   Role
+	end    Index
 }
 
-func (m *Member) snapshot() snapshot { return snapshot{m.ballot, m.commit, m.role} }
+func (m *Member) snapshot() snapshot { return snapshot{m.ballot, m.commit, m.role, m.ledger.End()} }
 
 // checkInvariants runs after every Step, in production too.
 func (m *Member) checkInvariants() {
@@ -38,7 +39,7 @@ func (m *Member) sound(was, is snapshot) bool {
 		ok = ok && is.ballot.VotedFor == was.ballot.VotedFor
 	}
 	if m.role == Leader {
-		ok = ok && m.leader == m.cfg.ID && is.ballot.VotedFor == m.cfg.ID && m.noop >= m.ledger.Begin() && m.noop <= end
+		ok = ok && (was.role != Leader || is.end >= was.end) && m.leader == m.cfg.ID && is.ballot.VotedFor == m.cfg.ID && m.noop >= m.ledger.Begin() && m.noop <= end
 		for _, p := range m.peers {
 			ok = ok && p.waterMark <= end && p.next >= 0 && p.next <= end+1
 		}
@@ -62,6 +63,7 @@ func (m *Member) explain(was, is snapshot) {
 	assert((m.role == Leader) == (m.leader == m.cfg.ID), "I1: %v of term %d takes %s for its leader", m.role, is.ballot.Term, m.leader)
 	assert(m.role != Leader || is.ballot.VotedFor == m.cfg.ID, "I1: leads term %d but voted for %s", is.ballot.Term, is.ballot.VotedFor)
 	assert(m.role != Leader || (m.noop >= m.ledger.Begin() && m.noop <= end), "I6: leads term %d without a no-op entry", is.ballot.Term)
+	assert(m.role != Leader || was.role != Leader || is.end >= was.end, "I2: leader's end went back from %d to %d", was.end, is.end)
 	for _, p := range m.peers {
 		assert(m.role != Leader || (p.waterMark <= end && p.next >= 0 && p.next <= end+1),
 			"I6: peer %s: water mark %d, next %d, end %d", p.id, p.waterMark, p.next, end)

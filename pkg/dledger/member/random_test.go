@@ -13,7 +13,7 @@ import (
 // disks, transfers, bad health. After every step what has been committed must be
 // what was committed before; when the weather clears everyone must agree soon.
 func TestRandomGroups(t *testing.T) {
-	seeds := uint64(120)
+	seeds := uint64(60)
 	if testing.Short() {
 		seeds = 20
 	}

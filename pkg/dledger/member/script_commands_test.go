@@ -14,7 +14,7 @@ import (
 var commands = map[string]func(*group, *testing.T, *datadriven.TestData){
 	"group": cmdGroup, "member": cmdMember, "tick": cmdTick, "deliver": cmdDeliver, "drop": cmdDrop,
 	"save": cmdSave, "inject": cmdInject, "settle": cmdSettle, "elect": cmdElect,
-	"write": cmdWrite, "persist": cmdPersist, "propose": cmdPropose, "crash": cmdCrash, "restart": cmdRestart,
+	"write": cmdWrite, "persist": cmdPersist, "persisted": cmdPersisted, "propose": cmdPropose, "crash": cmdCrash, "restart": cmdRestart,
 	"transfer": cmdTransfer, "connect": cmdConnect, "disconnect": cmdDisconnect, "unfit": cmdHealth, "fit": cmdHealth,
 	"forge": cmdForge, "state": cmdState, "ledger": cmdLedger, "peers": cmdPeers, "net": cmdNet,
 	"judge": cmdJudge, "outcome": cmdOutcome,
@@ -135,15 +135,22 @@ func cmdInject(g *group, t *testing.T, d *datadriven.TestData) {
 func cmdSettle(g *group, t *testing.T, d *datadriven.TestData) {
 	quiet, args := words(d)
 	without := strings.Split(args["without"], ",")
-	for round := 0; g.settleOnce(without); round++ {
-		if round > 200 {
-			g.printf("does not settle")
-			break
-		}
-	}
+	settled := g.settle(without)
 	if !slices.Contains(quiet, "verbose") {
 		g.out.Reset()
 	}
+	if !settled {
+		g.printf("does not settle")
+	}
+}
+
+func (g *group) settle(without []string) bool {
+	for range 200 {
+		if !g.settleOnce(without) {
+			return true
+		}
+	}
+	return false
 }
 
 func (g *group) settleOnce(without []string) bool {
@@ -177,8 +184,7 @@ func cmdElect(g *group, t *testing.T, d *datadriven.TestData) {
 		}
 		g.now = g.now.Add(2 * time.Second)
 		g.step(id, Tick{})
-		for g.settleOnce(without) {
-		}
+		g.settle(without)
 	}
 	d.Fatalf(t, "%s does not become leader:\n%s", id, g.out.String())
 }
@@ -219,6 +225,13 @@ func cmdPersist(g *group, t *testing.T, d *datadriven.TestData) {
 		g.node(t, d, id)
 		g.persist(ID(id))
 	}
+}
+
+// cmdPersisted tells a member of a write that never was.
+func cmdPersisted(g *group, t *testing.T, d *datadriven.TestData) {
+	who, args := words(d)
+	index, term := position(t, d, who[1])
+	g.step(ID(who[0]), Persisted{Index: index, Term: term, Epoch: uint64(number(t, d, args["epoch"], 0))})
 }
 
 func cmdPropose(g *group, t *testing.T, d *datadriven.TestData) {
