@@ -52,8 +52,8 @@ func judgeVote(v voter, r VoteRequest) VoteResult {
 		return RejectSmallLedgerEndIndex
 	case r.Term < v.term || r.Term > v.term+maxTermJump:
 		return RejectExpiredVoteTerm
-	case r.Term == v.term && v.votedFor != "" && v.votedFor != r.From && v.leader == "":
-		return RejectAlreadyVoted
+	case r.Term == v.term && v.votedFor != "" && v.votedFor != r.From && (v.leader == "" || v.leader == r.From):
+		return RejectAlreadyVoted // also to the leader of the term, whose request comes late: a vote is given once
 	case r.Term == v.term && v.votedFor != r.From && v.leader != "" && v.leader != r.From:
 		return RejectAlreadyHasLeader
 	case r.Term > v.term && v.trusts && !r.Transfer:
