@@ -1,0 +1,70 @@
+package sim
+
+// commitlogMutants break what the disk keeps: I8, I9. The simulator does not run
+// pkg/commitlog, so that package's own tests must notice.
+func commitlogMutants() []mutant {
+	const dir = "pkg/commitlog/"
+	own := []layer{tests}
+	return []mutant{
+		{
+			name: "entries reported durable without fdatasync", file: dir + "sync.go", layers: own,
+			old:    "if err := seg.file.Sync(); err != nil {",
+			broken: "if err := error(nil); err != nil {",
+		},
+		{
+			name: "failed fdatasync retried", file: dir + "sync.go", layers: own,
+			old:    "if err := l.writeGroup(seg, &g); err != nil {\n\t\treturn Persisted{}, l.fail(err)",
+			broken: "if err := l.writeGroup(seg, &g); err != nil {\n\t\treturn Persisted{}, err",
+		},
+		{
+			name: "new segment's directory not synced", file: dir + "roll.go", layers: own,
+			old:    "return seg, l.cfg.FS.SyncDir(l.cfg.Dir)",
+			broken: "return seg, nil",
+		},
+		{
+			name: "new segment named before its header is durable", file: dir + "roll.go", layers: own,
+			old:    "if err := seg.file.Sync(); err != nil {\n\t\treturn nil, err\n\t}\n",
+			broken: "",
+		},
+		{
+			name: "body CRC ignored", file: dir + "entry.go", layers: own,
+			old:    "if own != h.BodyCRC || own != computed {",
+			broken: "if false && own != computed {",
+		},
+		{
+			name: "header CRC of entries ignored", file: dir + "entry.go", layers: own,
+			old:    "binary.LittleEndian.Uint32(b[40:]); got != want {",
+			broken: "binary.LittleEndian.Uint32(b[40:]); false && got != want {",
+		},
+		{
+			name: "chain CRC ignored", file: dir + "verify.go", layers: own,
+			old:    "if want := chainCRC(t.chain, header); h.ChainCRC != want {",
+			broken: "if want := chainCRC(t.chain, header); false && h.ChainCRC != want {",
+		},
+		{
+			name: "log cut off at damage in its middle", file: dir + "recover.go", layers: own,
+			old:    "if proof > 0 {",
+			broken: "if false {",
+		},
+		{
+			name: "missing end of a segment overlooked", file: dir + "recover.go", layers: own,
+			old:    "return r.corrupt(seg, fmt.Errorf(\"%w; the next segment proves that entries up to %d had been durable\", why, next.base-1))",
+			broken: "_ = why\n\treturn nil",
+		},
+		{
+			name: "torn tail left on disk", file: dir + "recover.go", layers: own,
+			old:    "if err := t.seg.file.WriteAt(pos, buf[:min(int64(len(buf)), t.end-pos)]); err != nil {",
+			broken: "if err := error(nil); err != nil {",
+		},
+		{
+			name: "truncation not written", file: dir + "truncate.go", layers: own,
+			old:    "if err := l.writeMark(l.w.active, groupTruncate, 0, at); err != nil {",
+			broken: "if err := error(nil); err != nil {",
+		},
+		{
+			name: "completion with the epoch of now, not of the write", file: dir + "truncate.go", layers: own,
+			old:    "l.mu.epoch++\n",
+			broken: "",
+		},
+	}
+}

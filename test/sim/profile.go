@@ -1,0 +1,90 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/ledgermq/ledgermq/pkg/dledger/member"
+)
+
+const maxNodes = 5
+
+// profile is what the seed has drawn for a whole run. Each kind of trouble is
+// switched off in some runs (a swarm): runs in which everything happens at once
+// hide what only one kind, undisturbed, can bring about.
+type profile struct {
+	size            int
+	preferred       int8 // -1: no preferred leader
+	latency         time.Duration
+	reorder         bool
+	weather         weather
+	syncMin         time.Duration
+	syncMax         time.Duration
+	ballotMax       time.Duration
+	lateCompletions float64
+	lateMax         time.Duration
+	dispatch        time.Duration // a push waits at most so long for its dispatcher
+	cutPushes       bool
+	gather          time.Duration // an input waits at most so long for company
+	drift           bool
+	rate            float64 // proposals per second
+	maxCount        int     // entries per proposal
+	faultEvery      time.Duration
+	faults          [faultKinds]bool
+}
+
+// weather is how the network behaves for now.
+type weather struct {
+	drop, dup, replay, tail float64
+	tailMax                 time.Duration
+}
+
+func pick[T any](r *rand.Rand, choices ...T) T { return choices[r.IntN(len(choices))] }
+
+func drawProfile(r *rand.Rand) profile {
+	p := profile{
+		size:      pick(r, 1, 3, 3, 3, 3, 3, 3, 3, 3, 3, 5, 5, 5, 5, 5),
+		preferred: -1,
+		latency:   pick(r, 200*time.Microsecond, 200*time.Microsecond, time.Millisecond, 5*time.Millisecond, 20*time.Millisecond),
+		reorder:   r.IntN(2) == 0,
+		weather: weather{
+			drop:    pick(r, 0, 0, 0.001, 0.01, 0.05),
+			dup:     pick(r, 0, 0, 0.01, 0.1),
+			replay:  pick(r, 0, 0, 0.005, 0.05),
+			tail:    pick(r, 0, 0.001, 0.02),
+			tailMax: pick(r, 100*time.Millisecond, time.Second, 5*time.Second),
+		},
+		syncMin:         pick(r, 50*time.Microsecond, 500*time.Microsecond, 5*time.Millisecond),
+		ballotMax:       pick(r, 0, time.Millisecond, 20*time.Millisecond),
+		lateCompletions: pick(r, 0, 0.05, 0.3),
+		lateMax:         pick(r, 100*time.Millisecond, 2*time.Second),
+		dispatch:        pick(r, 0, 100*time.Microsecond, 3*time.Millisecond),
+		cutPushes:       r.IntN(2) == 0,
+		gather:          pick(r, 0, 0, time.Millisecond, 5*time.Millisecond),
+		drift:           r.IntN(2) == 0,
+		rate:            pick(r, 2.0, 10, 10, 30, 60),
+		maxCount:        pick(r, 1, 3, 20),
+		faultEvery:      pick(r, 500*time.Millisecond, 2*time.Second, 2*time.Second, 5*time.Second),
+	}
+	p.syncMax = p.syncMin * pick(r, time.Duration(2), 2, 10)
+	if r.IntN(4) == 0 {
+		p.preferred = int8(r.IntN(p.size))
+	}
+	for k := range p.faults {
+		p.faults[k] = r.IntN(5) < 3
+	}
+	return p
+}
+
+// memberConfig is the configuration of n. Timing is the default: what is tried
+// here is what ships.
+func (s *Sim) memberConfig(n *node) member.Config {
+	cfg := member.Config{ID: n.id}
+	for _, o := range s.nodes {
+		cfg.Peers = append(cfg.Peers, o.id)
+	}
+	if s.profile.preferred >= 0 {
+		cfg.PreferredLeader = s.nodes[s.profile.preferred].id
+	}
+	return cfg
+}
