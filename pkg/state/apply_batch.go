@@ -1,0 +1,79 @@
+package state
+
+import (
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/ledgermq/ledgermq/pkg/batch"
+)
+
+// applyBatch gives a batch its offsets, or says why not.
+func (w *working) applyBatch(out *pebble.Batch, e *Entry) Outcome {
+	h, err := batch.ParseHeader(e.Body)
+	if err != nil {
+		return refuse(CodeInvalidBatch, "%v", err)
+	}
+	if int(h.Length) != len(e.Body) {
+		return refuse(CodeInvalidBatch, "batch: length is %d, but there are %d bytes", h.Length, len(e.Body))
+	}
+	q := w.queues[QueueID(h.Queue)]
+	if q == nil {
+		return unknownQueue(h.Queue)
+	}
+	if h.ProducerID == 0 {
+		return Outcome{Queue: q.id, BaseOffset: w.extend(out, q, e.Index, h.Count), Count: h.Count}
+	}
+	if refusal, ok := w.judgeProducer(&h); !ok {
+		return refusal
+	}
+	window := q.windows[h.ProducerID]
+	if resend, ok := window.judge(&h); !ok {
+		return resend
+	}
+	base := w.extend(out, q, e.Index, h.Count)
+	w.remember(q, window, &h, base)
+	return Outcome{Queue: q.id, BaseOffset: base, Count: h.Count}
+}
+
+func unknownQueue(q uint32) Outcome {
+	return refuse(CodeUnknownQueue, "queue %d does not exist: its topic was deleted, or never was", q)
+}
+
+// judgeProducer says whether the batch's producer may send at all.
+func (w *working) judgeProducer(h *batch.Header) (refusal Outcome, ok bool) {
+	p := w.producers[h.ProducerID]
+	switch {
+	case p == nil:
+		return refuse(CodeUnknownProducer, "producer %d is not registered", h.ProducerID), false
+	case h.ProducerEpoch < p.epoch:
+		return refuse(CodeProducerFenced, "producer %d has epoch %d by now, the batch has %d", h.ProducerID, p.epoch, h.ProducerEpoch), false
+	case h.ProducerEpoch > p.epoch:
+		return refuse(CodeUnknownProducer, "producer %d has epoch %d, epoch %d was never given out", h.ProducerID, p.epoch, h.ProducerEpoch), false
+	}
+	return Outcome{}, true
+}
+
+// extend adds a batch to q. A full block is written with the first batch behind
+// it at the latest: only the newest one waits for the end of the call.
+func (w *working) extend(out *pebble.Batch, q *queue, index Index, records uint32) Offset {
+	if q.open.count == BlockBatches {
+		if q.dirty {
+			w.storeBlock(out, q)
+		}
+		q.open.reset(q.end)
+	}
+	w.changed(q)
+	return q.extend(index, records)
+}
+
+// remember notes the batch in its producer's window on q, making one if there is none.
+func (w *working) remember(q *queue, seen *window, h *batch.Header, base Offset) {
+	if seen == nil {
+		seen = &window{queue: q.id, producer: h.ProducerID}
+		q.addWindow(seen)
+	}
+	seen.add(h, base)
+	if !seen.dirty {
+		seen.dirty = true
+		w.windowsChanged = append(w.windowsChanged, seen)
+	}
+}

@@ -1,0 +1,38 @@
+package state
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	topics, queues, producers prometheus.Gauge
+	apply                     prometheus.Histogram
+	duplicates                prometheus.Counter
+}
+
+func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	}
+	m := &metrics{
+		topics:    gauge("broker_topics", "Topics in the applied state."),
+		queues:    gauge("broker_queues", "Queues of all topics in the applied state."),
+		producers: gauge("broker_producers", "Producer identities in the applied state."),
+		apply: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "broker_apply_seconds",
+			Help:    "Time to apply one run of committed entries to the state store.",
+			Buckets: prometheus.ExponentialBuckets(10e-6, 4, 10), NativeHistogramBucketFactor: 1.1,
+		}),
+		duplicates: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "broker_duplicates_suppressed_total",
+			Help: "Batches of idempotent producers that were stored before and so not again, counted as they are applied.",
+		}),
+	}
+	if registerer == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.topics, m.queues, m.producers, m.apply, m.duplicates} {
+		if err := registerer.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}

@@ -1,0 +1,324 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/ledgermq/ledgermq/pkg/batch"
+	recordv1 "github.com/ledgermq/ledgermq/proto/record/v1"
+)
+
+// model is what the store must do, said as simply as possible: it forgets nothing.
+type model struct {
+	index     Index
+	topics    map[string]*Topic
+	queues    map[QueueID]*modelQueue
+	lastQueue QueueID
+	producers map[uint64]*modelProducer
+	requests  map[string]Outcome
+}
+
+type modelQueue struct {
+	topic   string
+	batches []Location
+	sent    map[uint64][]modelBatch
+}
+
+type modelBatch struct {
+	epoch        uint32
+	first, count int64
+	crc          uint32
+	base         Offset
+}
+
+type modelProducer struct {
+	name  string
+	epoch uint32
+}
+
+func newModel() *model {
+	return &model{
+		index: NoIndex, topics: map[string]*Topic{}, queues: map[QueueID]*modelQueue{},
+		producers: map[uint64]*modelProducer{}, requests: map[string]Outcome{},
+	}
+}
+
+func (q *modelQueue) end() Offset {
+	if len(q.batches) == 0 {
+		return 0
+	}
+	last := q.batches[len(q.batches)-1]
+	return last.BaseOffset + Offset(last.Count)
+}
+
+func (m *model) applyBatch(body []byte) Outcome {
+	no := func(code string) Outcome { return Outcome{Code: code, BaseOffset: NoOffset} }
+	h, err := batch.Verify(body)
+	if err != nil {
+		return no(CodeInvalidBatch)
+	}
+	q := m.queues[QueueID(h.Queue)]
+	if q == nil {
+		return no(CodeUnknownQueue)
+	}
+	stored := Outcome{Queue: QueueID(h.Queue), BaseOffset: q.end(), Count: h.Count}
+	if h.ProducerID != 0 {
+		p := m.producers[h.ProducerID]
+		if p == nil || h.ProducerEpoch > p.epoch {
+			return no(CodeUnknownProducer)
+		}
+		if h.ProducerEpoch < p.epoch {
+			return no(CodeProducerFenced)
+		}
+		if code, base, known := q.judge(h); code != "" {
+			return no(code)
+		} else if known {
+			stored.BaseOffset, stored.Duplicate = base, true
+			return stored
+		}
+		q.sent[h.ProducerID] = append(q.sent[h.ProducerID], modelBatch{h.ProducerEpoch, h.FirstSequence, int64(h.Count), h.CRC, q.end()})
+	}
+	q.batches = append(q.batches, Location{BaseOffset: q.end(), Count: h.Count, Index: m.index})
+	return stored
+}
+
+func (q *modelQueue) judge(h batch.Header) (code string, base Offset, known bool) {
+	var sent []modelBatch
+	for _, b := range q.sent[h.ProducerID] {
+		if b.epoch == h.ProducerEpoch {
+			sent = append(sent, b)
+		}
+	}
+	next := int64(0)
+	for _, b := range sent {
+		next += b.count
+	}
+	switch {
+	case h.FirstSequence == next:
+		return "", 0, false
+	case h.FirstSequence > next:
+		return CodeOutOfOrderSequence, 0, false
+	}
+	for _, b := range sent[max(0, len(sent)-WindowBatches):] {
+		if b.first == h.FirstSequence && b.count == int64(h.Count) && b.crc == h.CRC {
+			return "", b.base, true
+		}
+		if h.FirstSequence < b.first+b.count && b.first < h.FirstSequence+int64(h.Count) {
+			return CodeSequenceConflict, 0, false
+		}
+	}
+	return "", NoOffset, true
+}
+
+func (m *model) applyCommand(c *recordv1.Command) Outcome {
+	key := requestOf(c)
+	if o, ok := m.requests[key]; ok {
+		o.Duplicate = true
+		return o
+	}
+	o := m.carryOut(c)
+	if key != "" {
+		m.requests[key] = o
+	}
+	return o
+}
+
+func (m *model) carryOut(c *recordv1.Command) Outcome {
+	o := Outcome{BaseOffset: NoOffset}
+	switch kind := c.GetKind().(type) {
+	case *recordv1.Command_CreateTopic:
+		name := kind.CreateTopic.GetName()
+		switch {
+		case name == "no good":
+			o.Code = CodeInvalidTopicName
+		case m.topics[name] != nil:
+			o.Code, o.Topic = CodeTopicExists, m.topics[name]
+		case kind.CreateTopic.GetQueues() == 0:
+			o.Code = CodeLimitExceeded
+		default:
+			o.Topic = &Topic{Name: name, CreatedUnixMs: c.GetTimeUnixMs()}
+			for range kind.CreateTopic.GetQueues() {
+				m.lastQueue++
+				o.Topic.Queues = append(o.Topic.Queues, m.lastQueue)
+				m.queues[m.lastQueue] = &modelQueue{topic: name, sent: map[uint64][]modelBatch{}}
+			}
+			m.topics[name] = o.Topic
+		}
+	case *recordv1.Command_DeleteTopic:
+		t := m.topics[kind.DeleteTopic.GetName()]
+		if t == nil {
+			o.Code = CodeUnknownTopic
+			break
+		}
+		for _, q := range t.Queues {
+			delete(m.queues, q)
+		}
+		delete(m.topics, t.Name)
+	case *recordv1.Command_RegisterProducer:
+		m.register(kind.RegisterProducer.GetName(), &o)
+	}
+	return o
+}
+
+func (m *model) register(name string, o *Outcome) {
+	for id, p := range m.producers {
+		if name != "" && p.name == name {
+			p.epoch++
+			o.ProducerID, o.Epoch = id, p.epoch
+			return
+		}
+	}
+	o.ProducerID = uint64(m.index) + 1
+	m.producers[o.ProducerID] = &modelProducer{name: name}
+}
+
+// historian makes up entries that are worth applying, and knows their outcomes.
+type historian struct {
+	t       testing.TB
+	choose  func(n int) int // 0 to n-1
+	m       *model
+	term    Term
+	sent    [][]byte // bodies of batches, for resends
+	asked   []*recordv1.Command
+	entries []Entry
+	want    []Outcome
+}
+
+func newHistorian(t testing.TB, choose func(n int) int) *historian {
+	return &historian{t: t, choose: choose, m: newModel(), term: 1}
+}
+
+// next makes up one entry and its outcome.
+func (h *historian) next() (Entry, Outcome) {
+	h.m.index++
+	e := Entry{Index: h.m.index, Term: h.term, AppendTimeUnixNano: int64(h.m.index) * 1_000}
+	var want Outcome
+	switch n := h.choose(20); {
+	case n == 0:
+		h.term++
+		e.Type, e.Term, want = EntryNoop, h.term, Outcome{BaseOffset: NoOffset}
+	case n <= 4 || len(h.m.queues) == 0:
+		c := h.command()
+		e.Type, e.Body = EntryCommand, commandBody(h.t, c)
+		want = h.m.applyCommand(c)
+	default:
+		e.Type, e.Body = EntryBatch, h.batch()
+		want = h.m.applyBatch(e.Body)
+	}
+	h.entries, h.want = append(h.entries, e), append(h.want, want)
+	return e, want
+}
+
+func (h *historian) command() *recordv1.Command {
+	if len(h.asked) > 0 && h.choose(6) == 0 {
+		return h.asked[h.choose(len(h.asked))]
+	}
+	c := &recordv1.Command{TimeUnixMs: int64(h.m.index)}
+	if h.choose(3) > 0 {
+		c.RequestId = fmt.Sprint("request ", h.m.index)
+	}
+	topic := []string{"orders", "payments", "logs", "no good"}[h.choose(4)]
+	switch n := h.choose(30); {
+	case n < 12:
+		c.Kind = &recordv1.Command_CreateTopic{CreateTopic: &recordv1.CreateTopic{Name: topic, Queues: uint32(h.choose(4))}}
+	case n < 13:
+		c.Kind = &recordv1.Command_DeleteTopic{DeleteTopic: &recordv1.DeleteTopic{Name: topic}}
+	default:
+		name := []string{"", "carl", "anna", "bert"}[h.choose(4)]
+		c.Kind = &recordv1.Command_RegisterProducer{RegisterProducer: &recordv1.RegisterProducer{Name: name}}
+	}
+	h.asked = append(h.asked, c)
+	return c
+}
+
+// batch makes up a batch: most are right, some are anything else.
+func (h *historian) batch() []byte {
+	kind := h.choose(12)
+	if kind == 0 && len(h.sent) > 0 { // a resend, mostly of a young one
+		back := min(len(h.sent), 1+h.choose(8)*h.choose(30))
+		return h.sent[len(h.sent)-back]
+	}
+	if kind == 1 {
+		return [][]byte{nil, []byte("garbage"), make([]byte, batch.HeaderBytes+10)}[h.choose(3)]
+	}
+	s := batch.Stamp{Queue: uint32(1 + h.choose(int(h.m.lastQueue)+1))}
+	if q := h.anyQueue(); kind != 2 {
+		s.Queue = uint32(q)
+	}
+	if kind > 3 {
+		h.stampProducer(&s)
+	}
+	if kind == 4 && s.ProducerID != 0 { // out of order, cut differently, another epoch
+		s.FirstSequence = max(0, s.FirstSequence+int64(h.choose(7))-5)
+		s.ProducerEpoch += uint32(h.choose(2))
+	}
+	if kind == 5 && s.ProducerEpoch > 0 {
+		s.ProducerEpoch--
+	}
+	body := batchBody(h.t, s, 1+h.choose(3), int64(h.m.index))
+	h.sent = append(h.sent, body)
+	return body
+}
+
+// stampProducer gives s a producer and the sequence that it must send next.
+func (h *historian) stampProducer(s *batch.Stamp) {
+	ids := sortedKeys(h.m.producers)
+	if len(ids) == 0 {
+		return
+	}
+	s.ProducerID = ids[h.choose(min(3, len(ids)))] // few, so that their windows fill
+	s.ProducerEpoch = h.m.producers[s.ProducerID].epoch
+	if q := h.m.queues[QueueID(s.Queue)]; q != nil {
+		for _, b := range q.sent[s.ProducerID] {
+			if b.epoch == s.ProducerEpoch {
+				s.FirstSequence = b.first + b.count
+			}
+		}
+	}
+}
+
+func (h *historian) anyQueue() QueueID {
+	ids := sortedKeys(h.m.queues)
+	if len(ids) == 0 {
+		return 1
+	}
+	return ids[len(ids)-1-h.choose(min(3, len(ids)))]
+}
+
+func sortedKeys[K QueueID | uint64, V any](m map[K]V) []K {
+	keys := make([]K, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func batchBody(t testing.TB, s batch.Stamp, records int, timestamp int64) []byte {
+	t.Helper()
+	b, err := batch.NewBuilder(batch.BuilderConfig{})
+	require.NoError(t, err)
+	for range records {
+		require.NoError(t, b.Append(&batch.Record{Timestamp: timestamp, Value: []byte("value")}))
+	}
+	body, err := b.Build(s)
+	require.NoError(t, err)
+	return body
+}
+
+func commandBody(t testing.TB, c *recordv1.Command) []byte {
+	t.Helper()
+	body, err := AppendCommand(nil, proto.CloneOf(c))
+	require.NoError(t, err)
+	return body
+}
+
+// withoutMessage is what the model can say of an outcome.
+func withoutMessage(o Outcome) Outcome {
+	o.Message = ""
+	return o
+}
