@@ -43,6 +43,10 @@ type DLedgerServiceClient interface {
 	// Push is the bulk stream of one leader to one follower. Requests are
 	// executed in the order in which they arrive; responses may be fewer than
 	// requests and each stands for everything up to its durable index.
+	//
+	// Every member keeps one open to every other one, leader or not: the first
+	// request carries only a header, and the first response only says that the
+	// stream was taken. A newer stream of the same member replaces the older one.
 	Push(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PushRequest, PushResponse], error)
 	// LeadershipTransfer tells the transferee to take the leadership at once.
 	LeadershipTransfer(ctx context.Context, in *LeadershipTransferRequest, opts ...grpc.CallOption) (*LeadershipTransferResponse, error)
@@ -112,6 +116,10 @@ type DLedgerServiceServer interface {
 	// Push is the bulk stream of one leader to one follower. Requests are
 	// executed in the order in which they arrive; responses may be fewer than
 	// requests and each stands for everything up to its durable index.
+	//
+	// Every member keeps one open to every other one, leader or not: the first
+	// request carries only a header, and the first response only says that the
+	// stream was taken. A newer stream of the same member replaces the older one.
 	Push(grpc.BidiStreamingServer[PushRequest, PushResponse]) error
 	// LeadershipTransfer tells the transferee to take the leadership at once.
 	LeadershipTransfer(context.Context, *LeadershipTransferRequest) (*LeadershipTransferResponse, error)

@@ -1,0 +1,11 @@
+//go:build !linux
+
+package dledger
+
+import "os"
+
+// osBallotDisk is a ballot file on a real disk.
+type osBallotDisk struct{ *os.File }
+
+// Datasync implements ballotDisk.
+func (d osBallotDisk) Datasync() error { return d.Sync() }

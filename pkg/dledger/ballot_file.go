@@ -1,0 +1,250 @@
+package dledger
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/ledgermq/ledgermq/pkg/dledger/member"
+)
+
+// The ballot file: two slots, written in turn. docs/format/ballot.md draws it.
+const (
+	ballotFileName  = "ballot"
+	ballotSlotBytes = 4096
+	ballotMagic     = 0x544C4C42 // the bytes "BLLT"
+	ballotVersion   = 1
+	ballotCRCOffset = ballotSlotBytes - 4
+	ballotFixed     = 40 // bytes before the four names
+)
+
+// maxTermJump bounds how far a term may rise at once (2^32): a term near the end
+// of its range, sent by mistake or malice, would end all elections.
+const maxTermJump member.Term = 1 << 32
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// ballotDisk is the file under a ballot: the real one, or one that fails.
+type ballotDisk interface {
+	io.ReaderAt
+	io.WriterAt
+	// Datasync returns when everything written is durable.
+	Datasync() error
+	Close() error
+}
+
+// ballotOwner is whose ballot it is. A slot of another owner is an error.
+type ballotOwner struct {
+	clusterID, group string
+	id               member.ID
+}
+
+// ballotSlot is what one slot says.
+type ballotSlot struct {
+	owner    ballotOwner
+	sequence uint64
+	ballot   member.Ballot
+}
+
+// ballotFile is the durable ballot. It is used by one goroutine at a time.
+type ballotFile struct {
+	disk   ballotDisk
+	path   string
+	newest ballotSlot
+	broken error // a write or sync that failed; final
+}
+
+// createBallot makes the ballot file of a new member: term 0, no vote. The file
+// appears under its name only when it is whole.
+func createBallot(dir string, owner ballotOwner) error {
+	path := filepath.Join(dir, ballotFileName)
+	temp := path + ".new"
+	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("create ballot file: %w", err)
+	}
+	err = writeFirstBallot(osBallotDisk{f}, owner)
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(temp, path)
+	}
+	if err == nil {
+		err = syncDir(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("create ballot file %s: %w", path, err)
+	}
+	return nil
+}
+
+// writeFirstBallot writes both slots, so that a slot which cannot be read is
+// always a damaged one and never one that was not written yet.
+func writeFirstBallot(disk ballotDisk, owner ballotOwner) error {
+	for sequence := uint64(0); sequence < 2; sequence++ {
+		slot := encodeBallotSlot(ballotSlot{owner: owner, sequence: sequence})
+		if _, err := disk.WriteAt(slot, slotOffset(sequence)); err != nil {
+			return err
+		}
+	}
+	return disk.Datasync()
+}
+
+// openBallot opens the ballot file in dir.
+func openBallot(dir string, owner ballotOwner) (*ballotFile, error) {
+	path := filepath.Join(dir, ballotFileName)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open ballot file: %w", err)
+	}
+	b, err := loadBallot(osBallotDisk{f}, path, owner)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return b, nil
+}
+
+func loadBallot(disk ballotDisk, path string, owner ballotOwner) (*ballotFile, error) {
+	var slots [2]ballotSlot
+	var errs [2]error
+	for i := range slots {
+		slots[i], errs[i] = readBallotSlot(disk, uint64(i))
+		if errs[i] == nil && slots[i].owner != owner {
+			return nil, fmt.Errorf("ballot file %s belongs to member %s of group %s in cluster %s, this is member %s of group %s in cluster %s: "+
+				"use the data directory of this member, or an empty one", path, slots[i].owner.id, slots[i].owner.group, slots[i].owner.clusterID,
+				owner.id, owner.group, owner.clusterID)
+		}
+		if errs[i] != nil && !errors.Is(errs[i], errTornSlot) {
+			return nil, fmt.Errorf("ballot file %s: slot %d: %w", path, i, errs[i])
+		}
+	}
+	newest := 0
+	switch {
+	case errs[0] != nil && errs[1] != nil:
+		return nil, fmt.Errorf("ballot file %s: both slots are damaged (first: %w; second: %w): this member cannot know how it voted and "+
+			"must not start; restore the file, or remove the whole data directory so that the member comes back as a new one", path, errs[0], errs[1])
+	case errs[0] != nil, errs[1] == nil && slots[1].sequence > slots[0].sequence:
+		newest = 1
+	}
+	return &ballotFile{disk: disk, path: path, newest: slots[newest]}, nil
+}
+
+// errTornSlot is a slot that a crash in the middle of its write may have left.
+// Any other error (the disk does not give the bytes; they are whole, but of a
+// newer program) says nothing about the age of what stands there.
+var errTornSlot = errors.New("torn slot")
+
+func readBallotSlot(disk ballotDisk, place uint64) (ballotSlot, error) {
+	var raw [ballotSlotBytes]byte
+	n, err := disk.ReadAt(raw[:], slotOffset(place))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return ballotSlot{}, fmt.Errorf("read: %w", err)
+	}
+	slot, err := decodeBallotSlot(raw[:n])
+	if err == nil && slot.sequence%2 != place {
+		err = fmt.Errorf("slot of sequence %d stands in the place of another", slot.sequence)
+	}
+	return slot, err
+}
+
+func slotOffset(sequence uint64) int64 { return int64(sequence%2) * ballotSlotBytes }
+
+// load returns the newest durable ballot.
+func (b *ballotFile) load() member.Ballot { return b.newest.ballot }
+
+// save makes ballot durable. Any error is final: what the file then says is not
+// known, so nothing may be saved or answered any more.
+func (b *ballotFile) save(ballot member.Ballot) error {
+	if b.broken != nil {
+		return fmt.Errorf("ballot file %s failed before: %w", b.path, b.broken)
+	}
+	old := b.newest.ballot
+	switch {
+	case ballot.Term < old.Term,
+		ballot.Term == old.Term && old.VotedFor != "" && ballot.VotedFor != old.VotedFor:
+		return fmt.Errorf("ballot file %s: refused to go from %+v to %+v: a ballot is never taken back", b.path, old, ballot)
+	case ballot.Term-old.Term > maxTermJump:
+		return fmt.Errorf("ballot file %s: refused to go from term %d to %d: too far at once", b.path, old.Term, ballot.Term)
+	}
+	next := ballotSlot{owner: b.newest.owner, sequence: b.newest.sequence + 1, ballot: ballot}
+	if _, err := b.disk.WriteAt(encodeBallotSlot(next), slotOffset(next.sequence)); err != nil {
+		b.broken = err
+		return fmt.Errorf("write ballot file %s: %w", b.path, err)
+	}
+	if err := b.disk.Datasync(); err != nil {
+		b.broken = err
+		return fmt.Errorf("sync ballot file %s: %w", b.path, err)
+	}
+	b.newest = next
+	return nil
+}
+
+func (b *ballotFile) close() error { return b.disk.Close() }
+
+func encodeBallotSlot(s ballotSlot) []byte {
+	raw := make([]byte, ballotSlotBytes)
+	le := binary.LittleEndian
+	le.PutUint32(raw[0:], ballotMagic)
+	le.PutUint16(raw[4:], ballotVersion)
+	le.PutUint64(raw[8:], s.sequence)
+	le.PutUint64(raw[16:], uint64(s.ballot.Term))
+	at := ballotFixed
+	for i, name := range []string{s.owner.clusterID, s.owner.group, string(s.owner.id), string(s.ballot.VotedFor)} {
+		le.PutUint16(raw[24+2*i:], uint16(len(name)))
+		at += copy(raw[at:], name)
+	}
+	le.PutUint32(raw[ballotCRCOffset:], crc32.Checksum(raw[:ballotCRCOffset], castagnoli))
+	return raw
+}
+
+func decodeBallotSlot(raw []byte) (ballotSlot, error) {
+	le := binary.LittleEndian
+	if len(raw) != ballotSlotBytes {
+		return ballotSlot{}, fmt.Errorf("%w: it has %d bytes instead of %d", errTornSlot, len(raw), ballotSlotBytes)
+	}
+	if got, want := crc32.Checksum(raw[:ballotCRCOffset], castagnoli), le.Uint32(raw[ballotCRCOffset:]); got != want {
+		return ballotSlot{}, fmt.Errorf("%w: its CRC is %08x, it says %08x", errTornSlot, got, want)
+	}
+	if magic := le.Uint32(raw); magic != ballotMagic {
+		return ballotSlot{}, fmt.Errorf("magic is %08x", magic)
+	}
+	if version := le.Uint16(raw[4:]); version != ballotVersion {
+		return ballotSlot{}, fmt.Errorf("format version is %d, this program knows %d", version, ballotVersion)
+	}
+	var names [4]string
+	at := ballotFixed
+	for i := range names {
+		n := int(le.Uint16(raw[24+2*i:]))
+		if n > maxNameBytes {
+			return ballotSlot{}, fmt.Errorf("name %d has %d bytes, allowed are %d", i, n, maxNameBytes)
+		}
+		names[i] = string(raw[at : at+n])
+		at += n
+	}
+	s := ballotSlot{
+		owner:    ballotOwner{clusterID: names[0], group: names[1], id: member.ID(names[2])},
+		sequence: le.Uint64(raw[8:]),
+		ballot:   member.Ballot{Term: member.Term(le.Uint64(raw[16:])), VotedFor: member.ID(names[3])},
+	}
+	if s.ballot.Term < 0 {
+		return ballotSlot{}, fmt.Errorf("term %d is negative", s.ballot.Term)
+	}
+	return s, nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if closeErr := d.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}

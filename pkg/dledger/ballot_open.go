@@ -1,0 +1,47 @@
+package dledger
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// logDirName is the directory of the commit log within the data directory.
+const logDirName = "commitlog"
+
+// openOrCreateBallot opens the ballot, or creates it where nothing has ever been.
+// The ballot is made before the first segment of the log, so a log without a
+// ballot is a ballot lost: the member might have voted and must not vote again.
+func openOrCreateBallot(dir string, fresh bool, owner ballotOwner) (*ballotFile, error) {
+	path := filepath.Join(dir, ballotFileName)
+	_, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := mayCreateBallot(dir, path, fresh); err != nil {
+			return nil, err
+		}
+		if err := createBallot(dir, owner); err != nil {
+			return nil, err
+		}
+	} else if err != nil {
+		return nil, fmt.Errorf("look for ballot file: %w", err)
+	}
+	return openBallot(dir, owner)
+}
+
+func mayCreateBallot(dir, path string, fresh bool) error {
+	segments, err := os.ReadDir(filepath.Join(dir, logDirName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("look for a commit log: %w", err)
+	}
+	switch {
+	case len(segments) > 0:
+		return fmt.Errorf("ballot file %s is missing, but there is a commit log beside it: this member cannot know how it voted and must not start; "+
+			"restore the file, or remove the whole data directory so that the member comes back as a new one", path)
+	case !fresh:
+		return fmt.Errorf("ballot file %s is missing from a data directory that is not new: this member cannot know how it voted and must not start; "+
+			"restore the file, or remove the whole data directory so that the member comes back as a new one", path)
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package dledger
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ledgermq/ledgermq/pkg/commitlog"
+	"github.com/ledgermq/ledgermq/pkg/dledger/member"
+)
+
+// Proposal is a request to append entries to the ledger, next to one another.
+type Proposal struct {
+	// Bodies are the bodies of the entries, at least one. Their CRCs have been
+	// verified. They must not be modified until Done has been called.
+	Bodies []commitlog.Body
+	// Done is called exactly once, unless Propose returned an error; then never.
+	// It must not block.
+	Done func(ProposalResult)
+}
+
+// ProposalResult is what became of a Proposal.
+type ProposalResult struct {
+	// First is the index of the first entry and Term the term of all of them.
+	First commitlog.Index
+	Term  commitlog.Term
+	// Outcomes are what Applied was given for the entries, one per body.
+	Outcomes []any
+	// Err says that the entries were not, or not certainly, committed. *Error.
+	Err error
+}
+
+func (p *Proposal) bytes() int64 {
+	var n int64
+	for _, b := range p.Bodies {
+		n += int64(len(b.Bytes))
+	}
+	return n
+}
+
+func (p *Proposal) validate() error {
+	if len(p.Bodies) == 0 || p.Done == nil {
+		return fmt.Errorf("a proposal needs bodies and Done")
+	}
+	for i, b := range p.Bodies {
+		if len(b.Bytes) < 4 || len(b.Bytes) > commitlog.MaxBodyBytes {
+			return fmt.Errorf("body %d has %d bytes, allowed are 4 to %d", i, len(b.Bytes), commitlog.MaxBodyBytes)
+		}
+		if b.Type != commitlog.TypeBatch && b.Type != commitlog.TypeCommand {
+			return fmt.Errorf("body %d has type %d, which nobody may propose", i, b.Type)
+		}
+	}
+	return nil
+}
+
+// Propose asks to append p's bodies. It never blocks. A nil error means that
+// Done will be called; an error is an *Error and certain: nothing was appended.
+//
+// Only a member that serves takes proposals: a leader that has applied the entry
+// which opened its term.
+func (s *Server) Propose(p *Proposal) error {
+	if err := p.validate(); err != nil {
+		return &Error{Code: CodeInvalidProposal, Message: err.Error()}
+	}
+	if err := s.refuseUnlessServing(); err != nil {
+		s.metrics.proposals.WithLabelValues("rejected").Inc()
+		return err
+	}
+	switch s.pending.admit(p) {
+	case admitted:
+		return nil
+	case admitFull:
+		s.metrics.proposals.WithLabelValues("rejected").Inc()
+		return s.refusal(CodePendingFull, s.pendingFullMessage())
+	default:
+		s.metrics.proposals.WithLabelValues("rejected").Inc()
+		return s.refusal(CodeShuttingDown, "this broker is stopping; try another one")
+	}
+}
+
+func (s *Server) refuseUnlessServing() error {
+	st := s.status.load()
+	switch {
+	case st.Role == member.Leader && s.isServing():
+		return nil
+	case st.Role == member.Leader:
+		return s.refusal(CodeLeaderNotReady, "elected, but not everything of earlier terms is applied yet; try again")
+	case st.Leader == "":
+		return s.refusal(CodeNoLeader, "no leader is known; try again")
+	default:
+		return s.refusal(CodeNotLeader, "this member does not lead; ask the leader")
+	}
+}
+
+// pendingFullMessage names the members that hold the quorum up.
+func (s *Server) pendingFullMessage() string {
+	st := s.Status()
+	var slow []string
+	for _, p := range st.Peers {
+		if lag := st.End - p.Match; !p.Connected || lag > 0 {
+			how := fmt.Sprintf("%s lags %d entries", p.ID, lag)
+			if !p.Connected {
+				how = fmt.Sprintf("%s is not connected", p.ID)
+			}
+			slow = append(slow, how)
+		}
+	}
+	if lag := st.End - st.Durable; lag > 0 {
+		slow = append(slow, fmt.Sprintf("own disk lags %d entries (last sync took %v)", lag, st.LastSync))
+	}
+	if lag := st.Commit - st.Applied; lag > 0 {
+		slow = append(slow, fmt.Sprintf("%d committed entries wait to be applied", lag))
+	}
+	if len(slow) == 0 {
+		slow = []string{"all members keep up"}
+	}
+	return "too many appends wait for a quorum: " + strings.Join(slow, ", ") + "; try again later"
+}

@@ -1,0 +1,84 @@
+package dledger
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/ledgermq/ledgermq/pkg/commitlog"
+	"github.com/ledgermq/ledgermq/pkg/dledger/member"
+)
+
+// maxTerm is above every term, maxIndex above every index.
+const (
+	maxTerm  commitlog.Term = math.MaxInt64
+	maxIndex int64          = math.MaxInt64
+)
+
+// changeRole follows a change of role, term or leader as far as it concerns the
+// log and what this member serves.
+func (s *Server) changeRole(rc member.RoleChange) {
+	before := s.core.role
+	s.core.role = rc
+	s.core.failover.changed(before, rc, time.Now())
+	if rc.Role == member.Leader {
+		if !s.core.writer.master || s.core.writer.term != rc.Term {
+			panic(fmt.Sprintf("dledger: leads term %d without its no-op entry", rc.Term))
+		}
+	} else {
+		s.core.writer.becomeSlave(rc.Term)
+		s.core.noop = member.NoIndex
+		s.serveFrom.Store(maxIndex)
+	}
+	s.metrics.roleChanged(before, rc)
+	s.log.Info("role", "role", rc.Role.String(), "term", int64(rc.Term), "leader", string(rc.Leader), "reason", string(rc.Reason))
+}
+
+// announceRole fails what was appended under a leadership that is over, and tells
+// whoever wants to know. The status already shows the new role.
+func (s *Server) announceRole(rc member.RoleChange) {
+	lost := s.refusal(CodeLeadershipLost, "")
+	if rc.Role == member.Leader {
+		lost.Message = "led again in a newer term; the entries of the older one may be committed or not"
+		s.countLost(s.pending.failBelow(logTerm(rc.Term), lost))
+	} else {
+		lost.Message = fmt.Sprintf("stopped leading (%s) before the entries were known to be committed; they may be or not", rc.Reason)
+		s.countLost(s.pending.failBelow(maxTerm, lost))
+	}
+	s.cfg.OnRole(rc)
+}
+
+func (s *Server) countLost(n int) {
+	s.metrics.proposals.WithLabelValues("lost").Add(float64(n))
+}
+
+// Applied tells that the entries from first on are applied, with one outcome for
+// each. It is called in the order of the ledger, by one goroutine. With no
+// outcomes it tells where a state store stands that was applied up to first-1
+// before this process began.
+func (s *Server) Applied(first commitlog.Index, outcomes []any) {
+	last := first + commitlog.Index(len(outcomes)) - 1
+	if int64(last) < s.applied.Load() {
+		return
+	}
+	served := s.isServing()
+	s.applied.Store(int64(last))
+	ok := s.pending.applied(first, outcomes, s.ledger.TermAt)
+	s.metrics.proposals.WithLabelValues("committed").Add(float64(ok))
+	if !served && s.isServing() {
+		select {
+		case s.nowServing <- struct{}{}: // capacity 1
+		default:
+		}
+	}
+}
+
+// isServing says whether this member leads and has applied everything up to the
+// entry that opened its term.
+func (s *Server) isServing() bool { return s.applied.Load() >= s.serveFrom.Load() }
+
+// SetFit says whether this member's disk and process are fit to lead. A leader
+// that is not hands over or steps down.
+func (s *Server) SetFit(fit bool) {
+	s.deliver(s.life, letter{event: member.Health{Fit: fit}})
+}

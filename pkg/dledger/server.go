@@ -1,0 +1,235 @@
+package dledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ledgermq/ledgermq/pkg/commitlog"
+	"github.com/ledgermq/ledgermq/pkg/dledger/member"
+)
+
+// Server is this broker's member of its group. doc.go says which goroutine owns
+// what.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+	ids     []member.ID
+
+	ballot  *ballotFile    // used by the state maintainer only
+	ledger  *commitlog.Log // safe for concurrent use; written by the state maintainer
+	core    core           // owned by the state maintainer
+	inbox   chan letter
+	pending *pendingAppends
+
+	peers    map[member.ID]*peer // without this member; never changed
+	peerList []*peer             // the same, in the order of their ids
+
+	status watched[*Status]
+	commit watched[commitlog.Index]
+
+	applied     atomic.Int64              // applied index
+	serveFrom   atomic.Int64              // the entry that must be applied before proposals are taken
+	nowServing  chan struct{}             // capacity 1: that entry has been applied
+	requestID   atomic.Uint64             // of the last request sent
+	lastDigest  atomic.Pointer[digest]    // a cache
+	duplicateAt atomic.Pointer[time.Time] // when another broker with this id was last heard
+	syncBegan   atomic.Pointer[time.Time] // of the sync that runs; nil: none
+	lastSync    atomic.Int64              // duration in ns
+	baseEpoch   uint64                    // truncations of the log before the member was made
+	complaints  complaints
+
+	life      context.Context // done when the server stops
+	stop      context.CancelFunc
+	stopping  <-chan struct{} // closed with life
+	started   atomic.Bool     // Run was called
+	runDone   chan struct{}   // closed when it has returned
+	closeOnce sync.Once
+	closeErr  error
+	abandoned atomic.Bool
+}
+
+// Open opens the ballot and the commit log in cfg.Dir. It refuses to start on a
+// ballot that is lost or not this log's, and on a damaged log.
+func Open(cfg Config) (*Server, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	owner := ballotOwner{clusterID: cfg.ClusterID, group: cfg.Group, id: cfg.ID}
+	ballot, err := openOrCreateBallot(cfg.Dir, cfg.Fresh, owner)
+	if err != nil {
+		return nil, err
+	}
+	ledger, err := openLedger(cfg)
+	if err != nil {
+		return nil, errors.Join(err, ballot.close())
+	}
+	s := newServer(cfg, ballot, ledger)
+	if err := s.assemble(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func openLedger(cfg Config) (*commitlog.Log, error) {
+	lc := cfg.Log
+	lc.Dir = filepath.Join(cfg.Dir, logDirName)
+	lc.ClusterID, lc.Group, lc.MemberID = cfg.ClusterID, cfg.Group, string(cfg.ID)
+	lc.Logger, lc.Registerer = cfg.Logger, cfg.Registerer
+	ledger, err := commitlog.Open(lc)
+	if err != nil {
+		return nil, fmt.Errorf("open commit log: %w", err)
+	}
+	return ledger, nil
+}
+
+func newServer(cfg Config, ballot *ballotFile, ledger *commitlog.Log) *Server {
+	s := &Server{
+		cfg: cfg, log: cfg.Logger, ids: cfg.memberIDs(), ballot: ballot, ledger: ledger,
+		inbox:      make(chan letter, inboxSize),
+		pending:    newPendingAppends(cfg.MaxPendingProposals, cfg.MaxPendingBytes),
+		peers:      make(map[member.ID]*peer),
+		nowServing: make(chan struct{}, 1),
+		runDone:    make(chan struct{}),
+		baseEpoch:  ledger.Epoch(),
+	}
+	s.life, s.stop = context.WithCancel(context.Background())
+	s.stopping = s.life.Done()
+	s.serveFrom.Store(maxIndex)
+	s.applied.Store(int64(commitlog.NoIndex))
+	s.commit.init(commitlog.NoIndex)
+	s.status.init(&Status{ID: cfg.ID, Commit: commitlog.NoIndex, Applied: commitlog.NoIndex})
+	return s
+}
+
+// assemble makes the peers and the member.
+func (s *Server) assemble() error {
+	for _, id := range s.ids {
+		if id == s.cfg.ID {
+			continue
+		}
+		p, err := s.newPeer(id, s.cfg.Peers[id])
+		if err != nil {
+			return err
+		}
+		s.peers[id] = p
+		s.peerList = append(s.peerList, p)
+	}
+	s.metrics = newMetrics(s.cfg.Registerer, s.peerList)
+	mc := s.cfg.Member
+	mc.ID, mc.Peers = s.cfg.ID, s.ids
+	if mc.Rand == nil {
+		mc.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+	m, err := member.New(mc, time.Now(), s.ballot.load(), ledgerOutline(s.ledger))
+	if err != nil {
+		return fmt.Errorf("dledger: %w", err)
+	}
+	s.core = core{
+		member: m, writer: ledgerWriter{log: s.ledger}, replies: make(replySlots), noop: member.NoIndex,
+		failover: failover{observe: s.metrics.failoverPhase},
+	}
+	s.status.init(s.describe(m.Status()))
+	return nil
+}
+
+// ledgerOutline is what the member needs to know of the log.
+func ledgerOutline(l *commitlog.Log) member.Ledger {
+	runs := l.Runs()
+	outline := make([]member.Run, len(runs))
+	for i, r := range runs {
+		outline[i] = member.Run{First: memberIndex(r.First), Term: member.Term(r.Term)}
+	}
+	end, _ := l.End()
+	return member.NewLedger(memberIndex(l.Begin()), member.Term(l.PrevTerm()), outline, memberIndex(end))
+}
+
+// Run is the life of the member. It returns nil when ctx is done or the server is
+// closed, and an error when the disk failed or an invariant broke: then the
+// process must end, and somebody else will lead. It is called once.
+func (s *Server) Run(ctx context.Context) error {
+	if s.started.Swap(true) {
+		return errors.New("dledger: Run was called before")
+	}
+	defer close(s.runDone)
+	if s.life.Err() != nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { // whichever ends first, Run or the server, ends the other
+		select {
+		case <-ctx.Done():
+		case <-s.stopping:
+		}
+		s.stop()
+		cancel()
+		return nil
+	})
+	g.Go(func() error { return s.maintainState(ctx) })
+	g.Go(func() error { return s.syncLedger(ctx) })
+	g.Go(func() error { return s.prepareSegments(ctx) })
+	for _, p := range s.peerList {
+		g.Go(func() error { return keepConnected(ctx, p.control) })
+		g.Go(func() error { return keepConnected(ctx, p.bulk) })
+		g.Go(func() error { return s.dispatchEntries(ctx, p) })
+		g.Go(func() error { return s.receivePushes(ctx, p) })
+		for range controlSenders {
+			g.Go(func() error { return s.sendControlRequests(ctx, p) })
+		}
+	}
+	err := g.Wait()
+	s.failPending()
+	if s.abandoned.Load() {
+		return nil // its files were taken from under it on purpose
+	}
+	return err
+}
+
+// failPending ends what is still pending when nobody can complete it any more.
+func (s *Server) failPending() {
+	s.pending.close(
+		s.refusal(CodeShuttingDown, "this broker is stopping; try another one"),
+		s.refusal(CodeLeadershipLost, "this broker stopped before the entries were applied; they may be committed or not"))
+}
+
+// Close ends Run, waits for it, and closes the files: everything appended is
+// durable afterwards. A leader should transfer its leadership before.
+func (s *Server) Close() error {
+	return s.shut(func() error { return s.ledger.Close() })
+}
+
+// Abandon ends the member as kill -9 would: connections are cut and nothing is
+// flushed.
+func (s *Server) Abandon() {
+	s.abandoned.Store(true)
+	s.ledger.Abandon()
+	_ = s.shut(func() error { return nil })
+}
+
+func (s *Server) shut(closeLedger func() error) error {
+	s.closeOnce.Do(func() {
+		s.stop()
+		if s.started.Load() {
+			<-s.runDone
+		}
+		s.failPending()
+		var errs []error
+		for _, p := range s.peerList {
+			errs = append(errs, p.close())
+		}
+		s.closeErr = errors.Join(append(errs, closeLedger(), s.ballot.close())...)
+	})
+	return s.closeErr
+}

@@ -1,0 +1,199 @@
+package dledger
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ledgermq/ledgermq/pkg/dledger/member"
+)
+
+// maxEventsPerTake bounds how many letters are stepped before their work is done.
+const maxEventsPerTake = 512
+
+// core is what only the state maintainer touches.
+type core struct {
+	member *member.Member
+	writer ledgerWriter
+
+	replies   replySlots      // requests of peers that wait for the member's answer
+	asked     []*Proposal     // proposals stepped since the last Take, in order
+	received  []*receivedPush // pushes stepped since the last Take
+	credits   []credit        // received bytes that are not durable yet, in ledger order
+	transfers []*transferSlot // transfers under way
+	failover  failover
+	role      member.RoleChange // the newest
+	noop      member.Index      // the entry that opened this leader's term; NoIndex: no leader
+
+	publishedAt time.Time // of the newest status
+}
+
+// maintainState is the only goroutine that touches s.core.
+func (s *Server) maintainState(ctx context.Context) error {
+	tick := time.NewTicker(s.cfg.MaintainInterval)
+	defer tick.Stop()
+	defer s.refuseAsked()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			s.core.member.Step(time.Now(), member.Tick{})
+			s.core.replies.forget()
+		case l := <-s.inbox:
+			s.step(l)
+		case <-s.pending.wake:
+		case <-s.nowServing:
+		}
+		s.stepWaiting()
+		if err := s.carryOut(s.core.member.Take()); err != nil {
+			return err // a disk that fails, or a broken invariant, ends the broker
+		}
+	}
+}
+
+// stepWaiting steps whatever else has arrived, so that one Take, one write and
+// one sync serve all of it.
+func (s *Server) stepWaiting() {
+	for range min(len(s.inbox), maxEventsPerTake) {
+		s.step(<-s.inbox) // the state maintainer is the only one who takes
+	}
+	for _, p := range s.pending.takeWaiting() {
+		s.core.member.Step(time.Now(), member.Propose{Count: len(p.Bodies)})
+		s.core.asked = append(s.core.asked, p)
+	}
+}
+
+func (s *Server) step(l letter) {
+	now := time.Now()
+	switch {
+	case l.push != nil:
+		l.event = member.Receive{Message: l.push.request}
+		if l.push.request.Last >= l.push.request.First {
+			s.core.received = append(s.core.received, l.push)
+		}
+	case l.transfer != nil:
+		s.core.transfers = append(s.core.transfers, l.transfer)
+	case l.reply != nil:
+		s.core.replies.add(l.event.(member.Receive).Message, l.reply)
+	case l.event == nil:
+		return // only a new status is wanted
+	}
+	if done, ok := l.event.(member.Persisted); ok {
+		s.persistedCredits(done.Index)
+	}
+	s.core.failover.saw(l.event, s.core.role.Leader, now)
+	s.core.member.Step(now, l.event)
+}
+
+// carryOut does what the member asks, in the order of Update's fields.
+func (s *Server) carryOut(u member.Update) error {
+	if u.Ballot != nil {
+		if err := s.ballot.save(*u.Ballot); err != nil {
+			return err
+		}
+	}
+	if err := s.writeLedger(u); err != nil { // readable now, durable later
+		return err
+	}
+	for _, msg := range u.Send {
+		s.send(msg)
+	}
+	s.advanceCommit(u.Commit)
+	if u.Role != nil {
+		s.changeRole(*u.Role)
+	}
+	s.publishStatus()
+	if u.Role != nil {
+		s.announceRole(*u.Role)
+	}
+	s.endTransfers(u.Transfers)
+	return nil
+}
+
+// writeLedger truncates and appends as the update says, and answers the proposals
+// that were refused.
+func (s *Server) writeLedger(u member.Update) error {
+	w := &s.core.writer
+	if u.Truncate != nil {
+		if err := w.truncateFrom(*u.Truncate); err != nil {
+			return err
+		}
+	}
+	accepted := s.answerProposals(u.Answers)
+	s.pending.append(accepted) // before anything can fail: from here on they are answered
+	for _, span := range u.Append {
+		var err error
+		switch {
+		case span.Noop:
+			s.core.noop = span.First
+			s.serveFrom.Store(maxIndex)
+			err = w.appendNoop(span)
+		case isOwn(span, accepted):
+			err = w.appendOwn(span, accepted)
+		default:
+			err = w.appendReceived(span, s.core.received)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	s.settleCredits(u)
+	s.core.received = s.core.received[:0]
+	return nil
+}
+
+// answerProposals refuses those proposals that the member did not take and
+// returns the others with their places in the ledger.
+func (s *Server) answerProposals(answers []member.ProposeAnswer) []pendingAppend {
+	if len(answers) != len(s.core.asked) {
+		panic(fmt.Sprintf("dledger: %d proposals have %d answers", len(s.core.asked), len(answers)))
+	}
+	if len(answers) == 0 {
+		return nil
+	}
+	now := time.Now()
+	accepted := make([]pendingAppend, 0, len(answers))
+	for i, a := range answers {
+		p := s.core.asked[i]
+		switch a.Code {
+		case member.Success:
+			accepted = append(accepted, pendingAppend{
+				proposal: p, first: logIndex(a.First), last: logIndex(a.Last), term: logTerm(a.Term), at: now,
+			})
+		case member.LeaderTransferring:
+			s.refuse(p, s.refusal(CodeLeaderTransferring, "the leadership is being handed over; try again"))
+		default:
+			s.refuse(p, s.refusal(CodeNotLeader, "this member does not lead any more; ask the leader"))
+		}
+	}
+	clear(s.core.asked)
+	s.core.asked = s.core.asked[:0]
+	return accepted
+}
+
+// refuseAsked answers the proposals that were stepped but got no answer, because
+// the disk failed in between. Nothing of them was appended.
+func (s *Server) refuseAsked() {
+	s.pending.refuse(s.core.asked, s.refusal(CodeShuttingDown, "this broker is stopping; try another one"))
+	s.core.asked = nil
+}
+
+func (s *Server) refuse(p *Proposal, err *Error) {
+	s.metrics.proposals.WithLabelValues("rejected").Inc()
+	s.pending.refuse([]*Proposal{p}, err)
+}
+
+// advanceCommit lets everyone read up to index.
+func (s *Server) advanceCommit(index member.Index) {
+	if logIndex(index) <= s.commit.load() {
+		return
+	}
+	s.commit.store(logIndex(index))
+	now := time.Now()
+	s.pending.committed(logIndex(index), now, s.metrics.commitSeconds.Observe)
+	if s.core.noop != member.NoIndex && index >= s.core.noop {
+		s.core.failover.committed(now)
+		s.serveFrom.Store(int64(s.core.noop))
+	}
+}

@@ -1,0 +1,183 @@
+package dledger
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ledgermq/ledgermq/pkg/commitlog"
+	"github.com/ledgermq/ledgermq/pkg/dledger/member"
+)
+
+// Status is a member and its group as seen from here. It is a copy.
+type Status struct {
+	ID     member.ID
+	Role   member.Role
+	Term   member.Term
+	Leader member.ID // empty: not known
+	// LeaderClientAddr is where clients reach the leader; empty: not known.
+	LeaderClientAddr string
+	// Serving is set on a leader that has applied everything of earlier terms.
+	Serving bool
+	// Transferee is the member that the leadership is being handed to, if any.
+	Transferee member.ID
+
+	Begin, End commitlog.Index // first and last entry of the log
+	EndTerm    commitlog.Term  // of the last entry
+	Durable    commitlog.Index
+	Commit     commitlog.Index
+	Applied    commitlog.Index
+
+	// LastSync is how long the last fdatasync took, SyncHangs how long the one
+	// that runs now has been running.
+	LastSync, SyncHangs time.Duration
+	// OwnDuplicate is set while another broker with this member's id is about.
+	OwnDuplicate bool
+	// Failover is this member's latest election.
+	Failover Failover
+	Peers    []PeerStatus
+}
+
+// PeerStatus is another member as seen from here.
+type PeerStatus struct {
+	ID          member.ID
+	Addr        string // of its peer listener
+	ClientAddr  string // empty: not known yet
+	Incarnation string // of its data directory; empty: not known yet
+	Connected   bool
+	ActiveSince time.Time // since when it has been connected
+	Paused      bool
+	Healthy     bool // it last said that it is fit to lead
+	Diverged    bool // its committed history differs from this member's
+	Duplicate   bool // two brokers use its id
+	// Match is how far its durable ledger is known to match; only a leader knows.
+	Match commitlog.Index
+	// State is what the leader does with it.
+	State member.PushState
+}
+
+// Status returns what this member knows at this moment. Indexes and peers are at
+// most one tick of the state maintainer old.
+func (s *Server) Status() *Status {
+	st := *s.status.load()
+	st.Peers = slices.Clone(st.Peers)
+	for i := range st.Peers {
+		s.peers[st.Peers[i].ID].describe(&st.Peers[i])
+	}
+	st.Serving = st.Role == member.Leader && s.isServing()
+	st.Begin = s.ledger.Begin()
+	st.End, st.EndTerm = s.ledger.End()
+	st.Durable, _ = s.ledger.Durable()
+	st.Commit = s.commit.load()
+	st.Applied = commitlog.Index(s.applied.Load())
+	st.LastSync = time.Duration(s.lastSync.Load())
+	if began := s.syncBegan.Load(); began != nil {
+		st.SyncHangs = time.Since(*began)
+	}
+	if at := s.duplicateAt.Load(); at != nil {
+		st.OwnDuplicate = time.Since(*at) < duplicateFor
+	}
+	return &st
+}
+
+// Changes returns a number that grows, and a channel that is closed, whenever
+// Status says something new about roles, leaders, addresses or connections.
+func (s *Server) Changes() (version uint64, changed <-chan struct{}) {
+	_, version, changed = s.status.watch()
+	return version, changed
+}
+
+// WaitCommitted waits until an entry above after is committed and returns the
+// commit index.
+func (s *Server) WaitCommitted(ctx context.Context, after commitlog.Index) (commitlog.Index, error) {
+	for {
+		index, _, changed := s.commit.watch()
+		if index > after {
+			return index, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return index, fmt.Errorf("wait for an entry above %d to be committed: %w", after, ctx.Err())
+		case <-s.stopping:
+			return index, s.refusal(CodeShuttingDown, "this broker is stopping")
+		}
+	}
+}
+
+// Read reads entries of this member's log, committed or not.
+func (s *Server) Read(from, to commitlog.Index, maxBytes int) (commitlog.Frame, error) {
+	return s.ledger.Read(from, to, maxBytes)
+}
+
+// describe fills in what the peer's own goroutines know.
+func (p *peer) describe(st *PeerStatus) {
+	info := p.info.Load()
+	st.Addr, st.ClientAddr, st.Incarnation = p.addr, info.clientAddr, info.incarnation
+	st.Connected, st.ActiveSince = false, time.Time{}
+	if since := p.active.Load(); since != nil {
+		st.Connected, st.ActiveSince = true, *since
+	}
+	st.Paused, st.Healthy, st.Diverged = p.paused.Load(), p.healthy.Load(), p.diverged.Load()
+	st.Duplicate = p.duplicated(time.Now())
+}
+
+// clientAddrOf is where clients reach a member; empty: not known.
+func (s *Server) clientAddrOf(id member.ID) string {
+	if id == s.cfg.ID {
+		return s.cfg.ClientAddr
+	}
+	if p := s.peers[id]; p != nil {
+		return p.info.Load().clientAddr
+	}
+	return ""
+}
+
+// publishStatus makes what the state maintainer knows visible. Readers are woken
+// only for what they may wait for; water marks follow at the next tick.
+func (s *Server) publishStatus() {
+	old, m := s.status.load(), s.core.member
+	now := time.Now()
+	if s.isServing() && s.core.role.Role == member.Leader {
+		s.core.failover.served(now)
+	}
+	changed := old.Role != m.Role() || old.Term != m.Term() || old.Leader != m.Leader() || old.Serving != s.isServing() ||
+		old.LeaderClientAddr != s.clientAddrOf(m.Leader()) || s.peersChanged(old)
+	if !changed && now.Sub(s.core.publishedAt) < s.cfg.MaintainInterval {
+		return
+	}
+	s.core.publishedAt = now
+	next := s.describe(m.Status())
+	if changed {
+		s.status.store(next)
+	} else {
+		s.status.replace(next)
+	}
+	s.metrics.observe(next, s)
+}
+
+func (s *Server) describe(ms member.Status) *Status {
+	st := &Status{
+		ID: s.cfg.ID, Role: ms.Role, Term: ms.Term, Leader: ms.Leader, LeaderClientAddr: s.clientAddrOf(ms.Leader),
+		Serving: s.isServing(), Transferee: ms.Transferee, Failover: s.core.failover.last,
+		Peers: make([]PeerStatus, 0, len(ms.Peers)),
+	}
+	for _, p := range ms.Peers {
+		ps := PeerStatus{ID: p.ID, Match: logIndex(p.WaterMark), State: p.State}
+		s.peers[p.ID].describe(&ps)
+		st.Peers = append(st.Peers, ps)
+	}
+	return st
+}
+
+func (s *Server) peersChanged(old *Status) bool {
+	for _, was := range old.Peers {
+		p := s.peers[was.ID]
+		info := p.info.Load()
+		if was.ClientAddr != info.clientAddr || was.Connected != (p.active.Load() != nil) || was.Diverged != p.diverged.Load() {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,69 @@
+package dledger
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ledgermq/ledgermq/pkg/dledger/member"
+)
+
+// transferSlot waits for the end of one leadership transfer.
+type transferSlot struct {
+	to     member.ID
+	answer chan member.TransferAnswer // capacity 1
+}
+
+// Transfer hands the leadership over to a member, or, if to is empty, to the one
+// that is closest. It returns when the new leader is known, the transfer has
+// failed, or ctx is done; in the last case it may still happen.
+func (s *Server) Transfer(ctx context.Context, to member.ID) error {
+	if to != "" && to != s.cfg.ID && s.peers[to] == nil {
+		return s.unknownPeer(to)
+	}
+	slot := &transferSlot{to: to, answer: make(chan member.TransferAnswer, 1)}
+	if !s.deliver(ctx, letter{event: member.Transfer{To: to}, transfer: slot}) {
+		return s.refusal(CodeShuttingDown, "this broker is stopping; try another one")
+	}
+	select {
+	case a := <-slot.answer:
+		return s.transferError(a)
+	case <-ctx.Done():
+		return fmt.Errorf("transfer leadership to %q: %w", to, ctx.Err())
+	case <-s.stopping:
+		return s.refusal(CodeShuttingDown, "this broker stopped during the transfer")
+	}
+}
+
+func (s *Server) transferError(a member.TransferAnswer) error {
+	switch a.Code {
+	case member.Success:
+		return nil
+	case member.NotLeader:
+		return s.refuseUnlessServingAs("transfer")
+	case member.LeaderTransferring:
+		return s.refusal(CodeLeaderTransferring, "another transfer is under way")
+	case member.UnknownMember:
+		return s.unknownPeer(a.To)
+	}
+	return s.refusal(CodeTransferFailed, fmt.Sprintf("member %q did not take the leadership: %v", a.To, a.Code))
+}
+
+func (s *Server) refuseUnlessServingAs(what string) *Error {
+	if s.status.load().Leader == "" {
+		return s.refusal(CodeNoLeader, "no leader is known; "+what+" again later")
+	}
+	return s.refusal(CodeNotLeader, "only the leader can "+what+" the leadership")
+}
+
+// endTransfers answers whoever waits.
+func (s *Server) endTransfers(answers []member.TransferAnswer) {
+	for _, a := range answers {
+		for i, slot := range s.core.transfers {
+			if slot.to == a.To || slot.to == "" {
+				slot.answer <- a
+				s.core.transfers = append(s.core.transfers[:i], s.core.transfers[i+1:]...)
+				break
+			}
+		}
+	}
+}
