@@ -1,0 +1,154 @@
+package broker
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/credentials"
+	healthgrpc "google.golang.org/grpc/health"
+
+	"github.com/ledgermq/ledgermq/pkg/commitlog"
+	"github.com/ledgermq/ledgermq/pkg/dledger"
+	"github.com/ledgermq/ledgermq/pkg/dledger/member"
+	"github.com/ledgermq/ledgermq/pkg/rolechange"
+	"github.com/ledgermq/ledgermq/pkg/state"
+)
+
+// group names the one ledger of a cluster; more may come.
+const group = "default"
+
+// openLedger opens ledger and state and makes sure that they belong together.
+func (b *Broker) openLedger() error {
+	b.roles = rolechange.New(rolechange.Config{Logger: b.log, Registerer: b.metrics.registry})
+	if err := os.MkdirAll(b.dir.ledger(), 0o750); err != nil {
+		return fmt.Errorf("ledger directory: %w", err)
+	}
+	var err error
+	if b.ledger, err = dledger.Open(b.ledgerConfig()); err != nil {
+		return fmt.Errorf("open ledger in %s: %w", b.dir.ledger(), err)
+	}
+	if err := b.dir.settle(); err != nil {
+		return err
+	}
+	if err := b.openState(); err != nil {
+		return err
+	}
+	st := b.ledger.Status()
+	anew, err := replayable(commitlog.Index(b.store.Applied()), st.Begin, st.End, b.dir.path)
+	if err != nil || !anew {
+		return err
+	}
+	b.log.Warn("state is ahead of the ledger, as after a power cut: it is built anew from the ledger",
+		"applied", int64(b.store.Applied()), "ledger_end", int64(st.End))
+	b.store.Abandon()
+	if err := os.RemoveAll(b.dir.state()); err != nil {
+		return fmt.Errorf("remove the state that is ahead of the ledger: %w", err)
+	}
+	return b.openState()
+}
+
+// openState opens the state. Its metrics have a registry of their own until it is
+// known that the state is used.
+func (b *Broker) openState() error {
+	registry := prometheus.NewRegistry()
+	store, err := state.Open(state.Config{
+		Dir: b.dir.state(), CacheBytes: int64(b.cfg.Storage.StateCacheBytes), Logger: b.log, Registerer: registry,
+	})
+	if err != nil {
+		return fmt.Errorf("open state in %s: %w", b.dir.state(), err)
+	}
+	b.store, b.metrics.state = store, registry
+	return nil
+}
+
+func (b *Broker) ledgerConfig() dledger.Config {
+	peers := make(map[member.ID]string)
+	for id, addr := range b.cfg.members() {
+		peers[member.ID(id)] = addr
+	}
+	r := b.cfg.Raft
+	return dledger.Config{
+		Dir: b.dir.ledger(), Fresh: b.dir.fresh,
+		ClusterID: b.cfg.Cluster.ID, Group: group, ID: member.ID(b.cfg.Node.ID), Incarnation: b.dir.Incarnation,
+		Peers: peers, ClientAddr: b.cfg.advertised(b.sockets.client.Addr()),
+		Member: member.Config{
+			HeartBeatInterval: r.Heartbeat, MaxHeartBeatLeak: r.MaxHeartbeatLeak,
+			MinVoteInterval: r.MinVoteInterval, MaxVoteInterval: r.MaxVoteInterval,
+			PreferredLeader: member.ID(r.PreferredLeader),
+		},
+		Log: commitlog.Config{
+			SegmentBytes: int64(b.cfg.Storage.SegmentBytes), TailCacheBytes: int64(b.cfg.Storage.TailCacheBytes),
+			PageCache: b.cfg.Durability.Ack == PageCache,
+		},
+		MaxPendingProposals: b.cfg.Limits.MaxPendingProposals + reservedProposals,
+		MaxPendingBytes:     int64(b.cfg.Limits.MaxPendingBytes + reservedBytes),
+		PeerCredentials:     b.peerCredentials(),
+		OnRole:              func(rc member.RoleChange) { b.roles.Notify(rolechange.Of(rc)) },
+		Logger:              b.log, Registerer: b.metrics.registry,
+	}
+}
+
+// peerCredentials secure the connections to other members; nil means plain text.
+func (b *Broker) peerCredentials() credentials.TransportCredentials {
+	if b.certs.peer == nil {
+		return nil
+	}
+	ids := make(map[string]string)
+	for id, addr := range b.cfg.members() {
+		ids[addr] = id
+	}
+	return &peerCredentials{certs: b.certs.peer, ids: ids}
+}
+
+// build puts the services together.
+func (b *Broker) build() error {
+	applied, err := appliedTerm(b.ledger, commitlog.Index(b.store.Applied()))
+	if err != nil {
+		return err
+	}
+	b.leaderships = newLeaderships(applied)
+	b.roles.AddHandler(b.leaderships)
+	b.hold = newPullHold(b.cfg.Limits.MaxHeldPulls)
+	b.dispatcher = &dispatcher{
+		ledger: b.ledger, store: b.store, hold: b.hold, leaderships: b.leaderships, flushDue: make(chan struct{}, 1),
+	}
+	b.dispatcher.applied.Store(int64(b.store.Applied()))
+	b.errors = &translator{view: b.view, log: b.log}
+	b.router = &router{
+		view: b.view, conn: b.ledger.PeerConn, explain: b.explain, held: b.metrics.heldRequests,
+		hold: b.cfg.Limits.HoldTimeout, stopping: b.stop.ctx.Done(),
+	}
+	b.streams = new(errgroup.Group)
+	b.grpcHealth = healthgrpc.NewServer()
+	b.buildServices()
+	return nil
+}
+
+func (b *Broker) buildServices() {
+	l := b.cfg.Limits
+	proposer := &proposer{ledger: b.ledger, timeout: l.AckTimeout, now: time.Now}
+	b.messaging = &messagingService{
+		router:    b.router,
+		publisher: &publisher{limit: int(l.MaxBatchBytes), store: b.store, errors: b.errors, metrics: b.metrics, now: time.Now},
+		puller: &puller{
+			store: b.store, ledger: b.ledger, hold: b.hold,
+			maxBytes: int(l.MaxPullBytes), maxWait: l.MaxPullWait, metrics: b.metrics,
+		},
+		proposer: proposer, budget: newBudget(l), ledger: b.ledger,
+		watcher: &leaderWatch{broker: b}, streams: b.streams, streamWindow: int(l.StreamWindowBytes),
+	}
+	b.admin = &adminService{router: b.router, proposer: proposer, store: b.store, ledger: b.ledger, maxQueues: l.MaxQueuesPerTopic}
+	b.status = &statusService{broker: b}
+}
+
+func (b *Broker) httpListener() net.Listener {
+	if b.certs.http == nil {
+		return b.sockets.http
+	}
+	return tls.NewListener(b.sockets.http, b.certs.http.serverConfig(tls.VersionTLS12, http1))
+}

@@ -1,0 +1,268 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	healthgrpc "google.golang.org/grpc/health"
+
+	"github.com/ledgermq/ledgermq/pkg/dledger"
+	"github.com/ledgermq/ledgermq/pkg/rolechange"
+	"github.com/ledgermq/ledgermq/pkg/state"
+)
+
+// Broker is one broker. New builds it, Run runs it, Kill ends it without notice.
+type Broker struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+	dir     *dataDir
+	certs   struct{ client, peer, http *certificates } // nil: plain text
+	sockets struct{ client, peer, http *sockets }
+	servers struct {
+		client, peer *grpc.Server
+		http         *http.Server
+	}
+
+	store       *state.Store
+	ledger      *dledger.Server
+	roles       *rolechange.Changer
+	leaderships *leaderships
+	dispatcher  *dispatcher
+	hold        *pullHold
+	router      *router
+	errors      *translator
+	grpcHealth  *healthgrpc.Server
+	messaging   *messagingService
+	admin       *adminService
+	status      *statusService
+	streams     *errgroup.Group
+
+	current atomic.Int32 // phase
+	stop    struct {
+		ctx    context.Context // done when the broker stops taking work
+		begin  context.CancelFunc
+		killed context.Context // done when Kill was called
+		kill   context.CancelFunc
+		done   chan struct{} // closed when Run has returned
+		run    atomic.Bool
+	}
+}
+
+// phase is where a broker is in its life.
+type phase int32
+
+const (
+	phaseStarting phase = iota + 1
+	phaseRunning
+	phaseStopping
+	phaseStopped
+)
+
+// String names the phase as probes show it.
+func (p phase) String() string {
+	switch p {
+	case phaseStarting:
+		return "starting"
+	case phaseRunning:
+		return "running"
+	case phaseStopping:
+		return "stopping"
+	case phaseStopped:
+		return "stopped"
+	}
+	return fmt.Sprintf("phase(%d)", int32(p))
+}
+
+func (b *Broker) phase() phase     { return phase(b.current.Load()) }
+func (b *Broker) setPhase(p phase) { b.current.Store(int32(p)) }
+
+// Addrs are the addresses that a broker listens on, with real ports.
+type Addrs struct {
+	Client, Peer, HTTP string
+}
+
+// New opens data directory, ledger, state and listeners. Nothing moves before
+// Run. Errors about the data directory are ErrDataDir; an address in use is a
+// syscall.EADDRINUSE.
+func New(cfg Config) (*Broker, error) {
+	cfg = cfg.withDefaults()
+	b := &Broker{cfg: cfg, log: cfg.Logger.With("member", cfg.Node.ID)}
+	b.setPhase(phaseStarting)
+	b.stop.ctx, b.stop.begin = context.WithCancel(context.Background())
+	b.stop.killed, b.stop.kill = context.WithCancel(context.Background())
+	b.stop.done = make(chan struct{})
+	if err := b.open(); err != nil {
+		b.abandon()
+		return nil, err
+	}
+	return b, nil
+}
+
+// open is New without the tidying up after a failure.
+func (b *Broker) open() error {
+	if err := b.cfg.validate(); err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	var err error
+	if b.dir, err = openDataDir(b.cfg.Node.Data, b.cfg.Cluster.ID, b.cfg.Node.ID); err != nil {
+		return err
+	}
+	b.metrics = newMetrics(b.cfg)
+	if err := b.loadCertificates(); err != nil {
+		return err
+	}
+	if err := b.listen(); err != nil {
+		return err
+	}
+	if err := b.openLedger(); err != nil {
+		return err
+	}
+	if err := b.build(); err != nil {
+		return err
+	}
+	b.metrics.watch(b)
+	b.servers.client, b.servers.peer = b.newClientServer(), b.newPeerServer()
+	b.servers.http = newHTTPServer(b, b.sockets.http.Addr())
+	return nil
+}
+
+func (b *Broker) loadCertificates() error {
+	for _, l := range []struct {
+		usage string
+		cfg   ListenerTLS
+		into  **certificates
+	}{
+		{"client", b.cfg.TLS.Client, &b.certs.client},
+		{"peer", b.cfg.TLS.Peer, &b.certs.peer},
+		{"http", b.cfg.TLS.HTTP, &b.certs.http},
+	} {
+		if !l.cfg.enabled() {
+			continue
+		}
+		certs, err := loadCertificates(l.usage, l.cfg, b.log, b.metrics.certificate)
+		if err != nil {
+			return err
+		}
+		*l.into = certs
+	}
+	return nil
+}
+
+// listen opens the sockets that were not given.
+func (b *Broker) listen() error {
+	for _, l := range []struct {
+		name, addr string
+		given      net.Listener
+		into       **sockets
+	}{
+		{"client", b.cfg.Listen.Client, b.cfg.Listeners.Client, &b.sockets.client},
+		{"peer", b.cfg.Listen.Peer, b.cfg.Listeners.Peer, &b.sockets.peer},
+		{"http", b.cfg.Listen.HTTP, b.cfg.Listeners.HTTP, &b.sockets.http},
+	} {
+		if l.given == nil {
+			var err error
+			if l.given, err = net.Listen("tcp", l.addr); err != nil {
+				return fmt.Errorf("listen.%s: %w", l.name, err)
+			}
+		}
+		*l.into = newSockets(l.given, b.cfg.Limits.MaxConnections)
+	}
+	return nil
+}
+
+// Addrs returns the addresses that the broker listens on.
+func (b *Broker) Addrs() Addrs {
+	return Addrs{
+		Client: b.sockets.client.Addr().String(),
+		Peer:   b.sockets.peer.Addr().String(),
+		HTTP:   b.sockets.http.Addr().String(),
+	}
+}
+
+// ID returns the broker's member id.
+func (b *Broker) ID() string { return b.cfg.Node.ID }
+
+func (b *Broker) memberIDs() []string { return slices.Sorted(maps.Keys(b.cfg.members())) }
+
+// applyLag is how many committed entries are not applied yet.
+func (b *Broker) applyLag() int64 {
+	return max(0, int64(b.ledger.Status().Commit)-b.dispatcher.applied.Load())
+}
+
+// abandon lets go of everything as a killed process would.
+func (b *Broker) abandon() {
+	b.cutSockets()
+	if b.ledger != nil {
+		b.ledger.Abandon()
+	}
+	b.abandonRest()
+}
+
+func (b *Broker) abandonRest() {
+	if b.store != nil {
+		b.store.Abandon()
+	}
+	if b.dir != nil {
+		_ = b.dir.close() // closing the file is giving the lock back
+	}
+	b.stop.begin()
+	b.stop.kill()
+}
+
+func (b *Broker) cutSockets() {
+	given := []net.Listener{b.cfg.Listeners.Client, b.cfg.Listeners.Peer, b.cfg.Listeners.HTTP}
+	for i, s := range []*sockets{b.sockets.client, b.sockets.peer, b.sockets.http} {
+		switch {
+		case s != nil:
+			s.cut()
+		case given[i] != nil:
+			_ = given[i].Close()
+		}
+	}
+}
+
+// close ends what is still open after Run's goroutines have: in good order, or,
+// after a fault, without another write.
+func (b *Broker) close(fault error) error {
+	_ = b.streams.Wait() // the readers of streams return no errors
+	b.setPhase(phaseStopped)
+	switch {
+	case b.stop.killed.Err() != nil:
+		b.abandonRest()
+		return ErrKilled
+	case fault != nil:
+		b.abandon()
+		return fault
+	}
+	b.stop.kill() // nothing left to kill
+	return errors.Join(b.store.Close(), b.ledger.Close(), b.dir.close())
+}
+
+// ErrKilled is what Run returns after Kill.
+var ErrKilled = errors.New("broker was killed")
+
+// Kill ends the broker as kill -9 would: connections are cut, nothing is flushed
+// or said to anyone. It returns when the data directory is free for another
+// broker.
+func (b *Broker) Kill() {
+	b.stop.kill()
+	if b.stop.run.Load() {
+		<-b.stop.done
+		return
+	}
+	b.abandon()
+}
+
+// drainTransfer bounds the handing over of the leadership at shutdown.
+const drainTransfer = 2 * time.Second

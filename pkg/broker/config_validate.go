@@ -1,0 +1,198 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/ledgermq/ledgermq/pkg/state"
+)
+
+// namePattern is what ids and topic names are made of.
+var namePattern = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,127}$`)
+
+// Validate reports everything that is wrong with the configuration, with the
+// defaults filled in, one line per fault, each naming its key.
+func (c Config) Validate() error { return c.withDefaults().validate() }
+
+func (c Config) validate() error {
+	return errors.Join(
+		c.validateNames(), c.validatePeers(), c.validateRaft(),
+		c.validateStorage(), c.validateLimits(), c.validateListeners(), c.validateLog(),
+	)
+}
+
+func (c Config) validateNames() error {
+	var errs []error
+	if !namePattern.MatchString(c.Node.ID) || len(c.Node.ID) > 64 {
+		errs = append(errs, fmt.Errorf("node.id %q: use 1 to 64 of a-z A-Z 0-9 . _ -", c.Node.ID))
+	}
+	if !namePattern.MatchString(c.Cluster.ID) || len(c.Cluster.ID) > 64 {
+		errs = append(errs, fmt.Errorf("cluster.id %q: use 1 to 64 of a-z A-Z 0-9 . _ -", c.Cluster.ID))
+	}
+	if c.Durability.Ack != QuorumFsync && c.Durability.Ack != PageCache {
+		errs = append(errs, fmt.Errorf("durability.ack %q: use quorum-fsync or page-cache", c.Durability.Ack))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) validatePeers() error {
+	peers := c.Cluster.Peers
+	if len(peers) == 0 {
+		return nil
+	}
+	var errs []error
+	if _, ok := peers[c.Node.ID]; !ok {
+		errs = append(errs, fmt.Errorf("cluster.peers has no %q: it must name every member, this one (node.id) too", c.Node.ID))
+	}
+	if len(peers) > 9 {
+		errs = append(errs, fmt.Errorf("cluster.peers names %d members: at most 9", len(peers)))
+	}
+	seen := make(map[string]string, len(peers))
+	for _, id := range slices.Sorted(maps.Keys(peers)) {
+		addr := peers[id]
+		if !namePattern.MatchString(id) || len(id) > 64 {
+			errs = append(errs, fmt.Errorf("cluster.peers: id %q: use 1 to 64 of a-z A-Z 0-9 . _ -", id))
+		}
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			errs = append(errs, fmt.Errorf("cluster.peers: %s=%q is not HOST:PORT", id, addr))
+		}
+		if other, dup := seen[addr]; dup {
+			errs = append(errs, fmt.Errorf("cluster.peers: %s and %s have the same address %s", other, id, addr))
+		}
+		seen[addr] = id
+	}
+	if p := c.Raft.PreferredLeader; p != "" {
+		if _, ok := peers[p]; !ok {
+			errs = append(errs, fmt.Errorf("raft.preferred_leader %q is not in cluster.peers", p))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) validateRaft() error {
+	r := c.Raft
+	return errors.Join(
+		within("raft.heartbeat", r.Heartbeat, 5*time.Millisecond, 10*time.Second),
+		within("raft.max_heartbeat_leak (the election timeout in heartbeats)", r.MaxHeartbeatLeak, 5, 1000),
+		within("raft.min_vote_interval", r.MinVoteInterval, time.Millisecond, 10*time.Second),
+		within("raft.max_vote_interval", r.MaxVoteInterval, 2*r.MinVoteInterval, time.Minute),
+	)
+}
+
+func (c Config) validateStorage() error {
+	return errors.Join(
+		within("storage.segment_bytes", c.Storage.SegmentBytes, mebibyte, 4*gibibyte),
+		within("storage.segment_bytes (at least 2 × limits.max_batch_bytes)", c.Storage.SegmentBytes, 2*c.Limits.MaxBatchBytes, 4*gibibyte),
+		within("storage.tail_cache_bytes", c.Storage.TailCacheBytes, mebibyte, 64*gibibyte),
+		within("storage.state_cache_bytes", c.Storage.StateCacheBytes, mebibyte, 64*gibibyte),
+	)
+}
+
+func (c Config) validateLimits() error {
+	l := c.Limits
+	return errors.Join(
+		within("limits.max_batch_bytes", l.MaxBatchBytes, kibibyte, 15*mebibyte),
+		within("limits.max_frame_bytes", l.MaxFrameBytes, l.MaxBatchBytes, 256*mebibyte),
+		within("limits.max_queues_per_topic", l.MaxQueuesPerTopic, 1, state.MaxQueuesPerTopic),
+		within("limits.max_pending_proposals", l.MaxPendingProposals, 1, 1_000_000),
+		within("limits.max_pending_bytes", l.MaxPendingBytes, l.MaxFrameBytes, 4*gibibyte),
+		within("limits.stream_window_bytes", l.StreamWindowBytes, 64*kibibyte, gibibyte),
+		within("limits.max_pull_bytes", l.MaxPullBytes, kibibyte, 16*mebibyte),
+		within("limits.max_pull_wait", l.MaxPullWait, time.Millisecond, 10*time.Minute),
+		within("limits.max_held_pulls", l.MaxHeldPulls, 1, 1_000_000),
+		within("limits.hold_timeout", l.HoldTimeout, time.Millisecond, 10*time.Minute),
+		within("limits.ack_timeout", l.AckTimeout, time.Millisecond, 10*time.Minute),
+		within("limits.max_streams", l.MaxStreams, 1, 1_000_000),
+		within("limits.max_connections", l.MaxConnections, 1, 1_000_000),
+		within("limits.ready_max_lag", l.ReadyMaxLag, 1, 1<<40),
+		within("limits.drain_timeout", l.DrainTimeout, time.Millisecond, 10*time.Minute),
+	)
+}
+
+func within[T ~int | ~int64](key string, v, low, high T) error {
+	if v < low || v > high {
+		return fmt.Errorf("%s is %v: use %v to %v", key, v, low, high)
+	}
+	return nil
+}
+
+func (c Config) validateListeners() error {
+	errs := []error{within("tls.reload", c.TLS.Reload, time.Millisecond, 24*time.Hour)}
+	for _, l := range []struct {
+		name, addr string
+		tls        ListenerTLS
+	}{
+		{"client", c.Listen.Client, c.TLS.Client},
+		{"peer", c.Listen.Peer, c.TLS.Peer},
+		{"http", c.Listen.HTTP, c.TLS.HTTP},
+	} {
+		errs = append(errs, l.tls.validate(l.name), validateAddress(l.name, l.addr, l.tls.enabled() || c.Insecure))
+	}
+	if a := c.Advertise.Client; a != "" {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			errs = append(errs, fmt.Errorf("advertise.client %q is not HOST:PORT", a))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (t ListenerTLS) validate(name string) error {
+	key := "tls." + name
+	switch {
+	case (t.Cert == "") != (t.Key == ""):
+		return fmt.Errorf("%s: cert and key go together: set both or none", key)
+	case t.Cert == "" && t.CA != "":
+		return fmt.Errorf("%s: ca without cert and key would not be used: set them too", key)
+	case name == "peer" && t.Cert != "" && t.CA == "":
+		return fmt.Errorf("%s: set ca as well: members prove to each other who they are", key)
+	case name == "peer" && t.Cert != "" && t.ClientAuth != ClientAuthRequired:
+		return fmt.Errorf("%s.client_auth %q: peers always use required", key, t.ClientAuth)
+	case t.ClientAuth != ClientAuthNone && t.ClientAuth != ClientAuthOptional && t.ClientAuth != ClientAuthRequired:
+		return fmt.Errorf("%s.client_auth %q: use none, optional or required", key, t.ClientAuth)
+	case t.Cert != "" && t.ClientAuth != ClientAuthNone && t.CA == "":
+		return fmt.Errorf("%s.client_auth %s needs ca to check certificates against", key, t.ClientAuth)
+	}
+	return nil
+}
+
+// validateAddress refuses to be reached by strangers in plain text.
+func validateAddress(name, addr string, protected bool) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("listen.%s %q is not HOST:PORT", name, addr)
+	}
+	if protected || isLoopback(host) {
+		return nil
+	}
+	return fmt.Errorf("listen.%s %q is not a loopback address and tls.%s has no certificate: "+
+		"anyone who reaches it could read and write everything; set tls.%s.cert and tls.%s.key, "+
+		"listen on 127.0.0.1, or accept plain text with --insecure", name, addr, name, name, name)
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+func (c Config) validateLog() error {
+	var errs []error
+	switch c.Log.Level {
+	case "debug", "info", "warn", "error":
+	default:
+		errs = append(errs, fmt.Errorf("log.level %q: use debug, info, warn or error", c.Log.Level))
+	}
+	switch c.Log.Format {
+	case "auto", "text", "json":
+	default:
+		errs = append(errs, fmt.Errorf("log.format %q: use auto, text or json", c.Log.Format))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,97 @@
+package broker
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestDataDirIsGivenToItsMember(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	d, err := openDataDir(dir, "prod-a", "n1")
+	require.NoError(t, err)
+	require.True(t, d.fresh)
+	require.Len(t, d.Incarnation, 36)
+	require.NoError(t, d.close())
+
+	again, err := openDataDir(dir, "prod-a", "n1")
+	require.NoError(t, err)
+	require.True(t, again.fresh, "the ledger was never opened")
+	require.Equal(t, d.identity, again.identity)
+	require.NoError(t, again.settle())
+	require.NoError(t, again.close())
+
+	settled, err := openDataDir(dir, "prod-a", "n1")
+	require.NoError(t, err)
+	require.False(t, settled.fresh)
+	require.NoError(t, settled.close())
+}
+
+func TestDataDirOfAnotherIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	d, err := openDataDir(dir, "prod-a", "n2")
+	require.NoError(t, err)
+	require.NoError(t, d.close())
+
+	_, err = openDataDir(dir, "prod-a", "n1")
+	require.ErrorIs(t, err, ErrDataDir)
+	require.EqualError(t, err, "data dir "+dir+` belongs to cluster "prod-a" node n2, but this is cluster "prod-a" node n1. Nothing was changed.`)
+	_, err = openDataDir(dir, "prod-b", "n2")
+	require.EqualError(t, err, "data dir "+dir+` belongs to cluster "prod-a" node n2, but this is cluster "prod-b" node n2. Nothing was changed.`)
+}
+
+func TestDataDirIsLocked(t *testing.T) {
+	dir := t.TempDir()
+	d, err := openDataDir(dir, "c", "n1")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, d.close()) }()
+
+	_, err = openDataDir(dir, "c", "n1")
+	require.ErrorIs(t, err, ErrDataDir)
+	require.ErrorContains(t, err, "data dir "+dir+" is in use by another broker (process ")
+}
+
+func TestDamagedIdentityIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	d, err := openDataDir(dir, "c", "n1")
+	require.NoError(t, err)
+	require.NoError(t, d.close())
+	path := filepath.Join(dir, identityFile)
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+
+	for name, damaged := range map[string]string{
+		"changed":   strings.Replace(string(raw), "member n1", "member n9", 1),
+		"cut":       string(raw[:len(raw)/2]),
+		"empty":     "",
+		"appended":  string(raw) + "x",
+		"version 2": strings.Replace(string(raw), "format 1", "format 2", 1),
+	} {
+		require.NoError(t, os.WriteFile(path, []byte(damaged), 0o600))
+		_, err = openDataDir(dir, "c", "n1")
+		require.ErrorIs(t, err, ErrDataDir, name)
+		require.ErrorContains(t, err, "IDENTITY is damaged", name)
+	}
+}
+
+func TestLedgerWithoutIdentityIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, ledgerDir), 0o750))
+	_, err := openDataDir(dir, "c", "n1")
+	require.ErrorIs(t, err, ErrDataDir)
+	require.ErrorContains(t, err, "no IDENTITY file that says whose it is")
+}
+
+func FuzzDecodeIdentity(f *testing.F) {
+	f.Add(identity{"c", "n1", "0f0e"}.encode())
+	f.Add([]byte("format 1\n"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		id, err := decodeIdentity(raw)
+		if err == nil {
+			require.Equal(t, raw, id.encode())
+		}
+	})
+}

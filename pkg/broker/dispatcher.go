@@ -1,0 +1,186 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/ledgermq/ledgermq/pkg/commitlog"
+	"github.com/ledgermq/ledgermq/pkg/dledger"
+	"github.com/ledgermq/ledgermq/pkg/dledger/member"
+	"github.com/ledgermq/ledgermq/pkg/state"
+)
+
+// dispatchBytes is how much of the ledger one step of the dispatcher takes.
+const dispatchBytes = int(mebibyte)
+
+// flushCheck is how often the flusher looks whether a flush is due when nothing
+// is applied that would tell it.
+const flushCheck = 10 * time.Second
+
+// dispatcher carries committed entries from the ledger into the state (RocketMQ:
+// ReputMessageService), tells the ledger what became of them, and wakes the
+// pulls that wait for them. One goroutine; after a restart it begins where the
+// state ends.
+type dispatcher struct {
+	ledger      *dledger.Server
+	store       *state.Store
+	hold        *pullHold
+	leaderships *leaderships
+	flushDue    chan struct{} // capacity 1: to the flusher
+
+	applied atomic.Int64
+	entries []state.Entry // reused from step to step
+}
+
+// run applies what is committed until ctx is done. Any other error is the end of
+// this process: its state can no longer follow the ledger.
+func (d *dispatcher) run(ctx context.Context) error {
+	applied := commitlog.Index(d.store.Applied())
+	d.ledger.Applied(applied+1, nil) // where the state stands from before
+	for {
+		committed, err := d.ledger.WaitCommitted(ctx, applied)
+		if err != nil {
+			return ended(ctx, "wait for committed entries", err)
+		}
+		for applied < committed {
+			last, err := d.step(applied+1, committed)
+			if err != nil {
+				return ended(ctx, fmt.Sprintf("apply from entry %d on", applied+1), err)
+			}
+			applied = last
+			d.applied.Store(int64(applied))
+		}
+	}
+}
+
+// ended is nil once ctx is done: then errors are what stopping looks like.
+func ended(ctx context.Context, doing string, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("dispatcher: %s: %w", doing, err)
+}
+
+// step applies some of the entries first to last and returns the index of the
+// last one that it did.
+func (d *dispatcher) step(first, last commitlog.Index) (commitlog.Index, error) {
+	frame, err := d.ledger.Read(first, last, dispatchBytes)
+	if err != nil {
+		return 0, err
+	}
+	if frame.First != first || frame.Last < first || frame.Last > last {
+		return 0, fmt.Errorf("asked for entries %d to %d, the log gave %d to %d", first, last, frame.First, frame.Last)
+	}
+	if d.entries, err = entriesOf(frame, d.entries[:0]); err != nil {
+		return 0, err
+	}
+	outcomes, err := d.store.Apply(d.entries)
+	if err != nil {
+		return 0, err
+	}
+	results := make([]any, len(outcomes))
+	for i, out := range outcomes {
+		results[i] = out
+	}
+	d.ledger.Applied(first, results)
+	d.leaderships.entryApplied(member.Term(d.entries[len(d.entries)-1].Term))
+	d.wake(outcomes)
+	if d.store.FlushDue() {
+		signal(d.flushDue)
+	}
+	return frame.Last, nil
+}
+
+// entriesOf cuts a frame into entries.
+func entriesOf(frame commitlog.Frame, into []state.Entry) ([]state.Entry, error) {
+	for rest := frame.Bytes; len(rest) > 0; {
+		header, body, next, err := commitlog.NextEntry(rest)
+		if err != nil {
+			return nil, err
+		}
+		into = append(into, state.Entry{
+			Index: state.Index(header.Index), Term: state.Term(header.Term), Type: uint8(header.Type),
+			AppendTimeUnixNano: header.AppendTime, Body: body,
+		})
+		rest = next
+	}
+	return into, nil
+}
+
+// wake lets go of the pulls for which something changed: there are new messages,
+// or their queue is gone. Which queues a deleted topic had is not known here any
+// more; that is rare enough to wake everyone.
+func (d *dispatcher) wake(outcomes []state.Outcome) {
+	var queues []state.QueueID
+	for i, out := range outcomes {
+		switch {
+		case out.Code != state.CodeOK || out.Duplicate:
+		case d.entries[i].Type == state.EntryBatch:
+			if n := len(queues); n == 0 || queues[n-1] != out.Queue {
+				queues = append(queues, out.Queue)
+			}
+		case d.entries[i].Type == state.EntryCommand && out.Topic == nil && out.ProducerID == 0:
+			d.hold.wakeAll()
+			return
+		}
+	}
+	d.hold.wake(queues)
+}
+
+// flush writes the state out whenever enough has gathered, so that a restart has
+// little to replay and the ledger something to purge.
+func (d *dispatcher) flush(ctx context.Context) error {
+	tick := time.NewTicker(flushCheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.flushDue:
+		case <-tick.C:
+		}
+		if !d.store.FlushDue() {
+			continue
+		}
+		if err := d.store.Flush(); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("flush the state: %w", err)
+		}
+	}
+}
+
+// replayable says whether the ledger can carry the state on. A state that is
+// ahead is one that a power cut left: committed entries were applied whose copy
+// here was not on disk yet. A whole ledger yields it anew; with anything less, a
+// guess would be needed.
+func replayable(applied, begin, end commitlog.Index, dir string) (anew bool, err error) {
+	switch {
+	case applied > end && begin == 0:
+		return true, nil
+	case applied > end:
+		return false, dirErrorf("data dir %s: the state has entry %d applied, but the ledger ends at %d and no longer begins at 0: they are not of the same moment. "+
+			"Put back both from one copy, or seed this member anew from the others. Nothing was changed.", dir, applied, end)
+	case applied+1 < begin:
+		return false, dirErrorf("data dir %s: the state has entries up to %d applied, but the ledger begins at %d: what lies between is missing. "+
+			"Put back both from one copy, or seed this member anew from the others. Nothing was changed.", dir, applied, begin)
+	}
+	return false, nil
+}
+
+// appliedTerm returns the term of the newest applied entry, NoTerm if there is none.
+func appliedTerm(ledger *dledger.Server, applied commitlog.Index) (member.Term, error) {
+	if applied == commitlog.NoIndex {
+		return member.NoTerm, nil
+	}
+	frame, err := ledger.Read(applied, applied, 1)
+	if errors.Is(err, commitlog.ErrPurged) {
+		return member.NoTerm, nil
+	}
+	if err != nil {
+		return member.NoTerm, fmt.Errorf("read the newest applied entry, %d: %w", applied, err)
+	}
+	header, err := commitlog.ParseHeader(frame.Bytes)
+	return member.Term(header.Term), err
+}

@@ -1,0 +1,42 @@
+// Package broker is one broker: its services, its listeners, its data directory
+// and their life cycle.
+//
+// It guarantees:
+//
+//   - A publish is answered as stored when its batches are applied, and so
+//     committed: durable on a majority. Every other answer has a code that says
+//     whether the batches certainly were not stored or might have been
+//     (docs/errors.md).
+//   - Consumers read what is committed and applied, never more.
+//   - Every broker answers every client: unary requests are passed on to the
+//     leader over the peer connection, streams are told its address, and while
+//     nobody leads both wait for a bounded time.
+//   - Whatever could grow has a limit (LimitsConfig) with a named answer.
+//
+// The way of a publish request:
+//
+//	gRPC ─► publishStream.read ─► publisher.parse     header, CRC, size, queue
+//	                              dledger.Propose     replicate, commit
+//	        dispatcher.step    ─► state.Apply         offsets, topics, producers
+//	                              dledger.Applied  ─► Proposal.Done
+//	        publishStream.write ◄─ answers in the order of the frames
+//	                              pullHold.wake    ─► waiting pulls look again
+//
+// Goroutines, all under Run's errgroup and gone when it returns:
+//
+//	ledger      dledger.Server.Run and its own (see there)
+//	roles       rolechange.Changer.Run, calls leaderships
+//	dispatcher  owns the way from ledger to state
+//	flusher     brings the state to disk now and then
+//	health      keeps grpc.health.v1 true
+//	reloader    looks at certificate files
+//	servers     client gRPC, peer gRPC, HTTP, one goroutine each, and theirs
+//	twin        looks once for another broker with this one's id
+//	stopper     waits for the end, drains, stops the servers
+//	readers     one per publish or pull stream (Broker.streams): the stream's Recv
+//	            ends only when its handler has returned, so it cannot be the
+//	            handler's to wait for
+//
+// Lifetime: New opens everything and may fail; Run returns nil after its context
+// is done, ErrKilled after Kill, or the fault for which the process must end.
+package broker

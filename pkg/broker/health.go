@@ -1,0 +1,63 @@
+package broker
+
+import "fmt"
+
+// health is the answer to a probe.
+type health struct {
+	OK      bool          `json:"ok"`
+	Reasons []healthCheck `json:"checks"`
+}
+
+// healthCheck is one of the questions behind the answer.
+type healthCheck struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`
+}
+
+func (h health) word() string {
+	if h.OK {
+		return "ok"
+	}
+	for _, c := range h.Reasons {
+		if !c.OK {
+			return "not ok: " + c.Name + ": " + c.Detail
+		}
+	}
+	return "not ok"
+}
+
+// checks is the health that several checks add up to.
+func checks(all ...healthCheck) health {
+	h := health{OK: true, Reasons: all}
+	for _, c := range all {
+		h.OK = h.OK && c.OK
+	}
+	return h
+}
+
+// live says whether the process does its work at all. It never depends on other
+// members: restarting this one would not bring them back.
+func (b *Broker) live() health {
+	return checks(healthCheck{"running", b.phase() != phaseStopped, b.phase().String()})
+}
+
+// started says whether data directory, ledger and state are open.
+func (b *Broker) started() health {
+	return checks(healthCheck{"started", b.phase() >= phaseRunning, b.phase().String()})
+}
+
+// ready says whether clients should be sent here: a follower is ready too, since
+// it passes requests on.
+func (b *Broker) ready() health {
+	view, lag := b.view(), b.applyLag()
+	leader := healthCheck{"leader", view.leader != "", "knows no leader"}
+	if leader.OK {
+		leader.Detail = fmt.Sprintf("%s leads term %d", view.leader, view.term)
+	}
+	applied := healthCheck{
+		"applied", lag <= b.cfg.Limits.ReadyMaxLag,
+		fmt.Sprintf("%d committed entries wait to be applied, at most %d allowed", lag, b.cfg.Limits.ReadyMaxLag),
+	}
+	return checks(healthCheck{"running", b.phase() == phaseRunning, b.phase().String()}, leader, applied)
+}

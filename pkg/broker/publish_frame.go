@@ -1,0 +1,122 @@
+package broker
+
+import (
+	"sync/atomic"
+	"time"
+
+	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
+
+	"github.com/ledgermq/ledgermq/pkg/batch"
+	"github.com/ledgermq/ledgermq/pkg/commitlog"
+	"github.com/ledgermq/ledgermq/pkg/dledger"
+	"github.com/ledgermq/ledgermq/pkg/state"
+)
+
+// frame is one publish request on its way: some batches refused at once, the
+// others proposed to the ledger together.
+type frame struct {
+	number   uint64
+	received time.Time
+	size     int // bytes that it counts for in windows
+	results  []*brokerv1.BatchResult
+	headers  []batch.Header
+	bodies   []commitlog.Body
+	slots    []int // slots[i] is the result that bodies[i] is for
+
+	// outcome is set, once, when the ledger has answered.
+	outcome atomic.Pointer[dledger.ProposalResult]
+	// end, in place of everything above, is how the stream ends after all frames
+	// before this one are answered; io.EOF for a client that is done.
+	end error
+}
+
+// publisher checks publish requests and makes answers of what becomes of them.
+type publisher struct {
+	limit   int // of one batch, bytes
+	store   *state.Store
+	errors  *translator
+	metrics *metrics
+	now     func() time.Time
+}
+
+// parse checks a request: every batch's header, CRC, size and queue, never its
+// records. A batch that is refused has its result then; bytes in which no
+// further batch can be found are an error for the whole request.
+func (p *publisher) parse(number uint64, batches []byte) (*frame, error) {
+	f := &frame{number: number, received: p.now(), size: len(batches)}
+	if len(batches) == 0 {
+		return nil, errorf(CodeInvalidBatch, "the request holds no batch")
+	}
+	for rest := batches; len(rest) > 0; {
+		var header batch.Header
+		var body []byte
+		var err error
+		header, body, rest, err = batch.Next(rest)
+		if err != nil {
+			p.metrics.refused(ownError(err).Code)
+			return nil, err
+		}
+		f.headers = append(f.headers, header)
+		if refusal := p.check(header, body); refusal != nil {
+			p.metrics.refused(refusal.Code)
+			f.results = append(f.results, &brokerv1.BatchResult{Error: p.errors.detail(refusal), BaseOffset: -1, LedgerIndex: -1})
+			continue
+		}
+		f.slots = append(f.slots, len(f.results))
+		f.bodies = append(f.bodies, commitlog.Body{Type: commitlog.TypeBatch, Bytes: body})
+		f.results = append(f.results, nil)
+	}
+	return f, nil
+}
+
+func (p *publisher) check(h batch.Header, body []byte) *Error {
+	if len(body) > p.limit {
+		return errorf(CodeMessageTooLarge, "batch of %d bytes is above limits.max_batch_bytes, %d", len(body), p.limit)
+	}
+	if _, err := batch.Verify(body); err != nil {
+		return ownError(err)
+	}
+	if _, _, ok := p.store.TopicOfQueue(state.QueueID(h.Queue)); !ok {
+		return errorf(CodeUnknownQueue, "no queue has the id %d: its topic was deleted, or never was", h.Queue)
+	}
+	return nil
+}
+
+// results fills in what became of the proposed batches.
+func (p *publisher) answer(f *frame) []*brokerv1.BatchResult {
+	res := f.outcome.Load()
+	for i, slot := range f.slots {
+		header := f.headers[slot]
+		if res.Err != nil {
+			f.results[slot] = p.failed(ledgerError(res.Err))
+			continue
+		}
+		out, _ := res.Outcomes[i].(state.Outcome)
+		if out.Code != "" {
+			f.results[slot] = p.failed(errorf(Code(out.Code), "%s", out.Message))
+			continue
+		}
+		f.results[slot] = &brokerv1.BatchResult{
+			BaseOffset:  int64(out.BaseOffset),
+			LedgerIndex: int64(res.First) + int64(i),
+			Term:        int64(res.Term),
+			Duplicate:   out.Duplicate,
+		}
+		p.metrics.stored(header, out.Duplicate)
+	}
+	p.metrics.sendSeconds.Observe(p.now().Sub(f.received).Seconds())
+	return f.results
+}
+
+func (p *publisher) failed(e *Error) *brokerv1.BatchResult {
+	p.metrics.refused(e.Code)
+	return &brokerv1.BatchResult{Error: p.errors.detail(e), BaseOffset: -1, LedgerIndex: -1}
+}
+
+// ledgerError is ownError for errors of the ledger, which all have a code.
+func ledgerError(err error) *Error {
+	if own := ownError(err); own != nil {
+		return own
+	}
+	return errorf(CodeInternal, "internal error").wrap(err)
+}

@@ -1,0 +1,224 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
+
+	"github.com/ledgermq/ledgermq/pkg/commitlog"
+	"github.com/ledgermq/ledgermq/pkg/dledger"
+	"github.com/ledgermq/ledgermq/pkg/state"
+)
+
+// maxPullBatches bounds the batches of one answer; their bytes are bounded too.
+const maxPullBatches = 4096
+
+// puller reads committed batches. It serves what is applied and nothing beyond.
+type puller struct {
+	store    *state.Store
+	ledger   *dledger.Server
+	hold     *pullHold
+	maxBytes int
+	maxWait  time.Duration
+	metrics  *metrics
+}
+
+// queue is where a pull reads: the queue's number and how clients call it.
+type queue struct {
+	id     state.QueueID
+	topic  string
+	number uint32
+}
+
+// pulled is what a look at a queue found.
+type pulled struct {
+	first, end state.Offset
+	infos      []*brokerv1.BatchInfo
+	batches    []byte
+	next       state.Offset // the offset after the last record
+	records    int
+}
+
+// streamEnds is what ends waiting beside the client itself.
+type streamEnds struct {
+	lost     <-chan struct{} // the leadership is over
+	stopping <-chan struct{} // the broker is shutting down
+}
+
+func (s *messagingService) ends(lead *leadership) streamEnds {
+	return streamEnds{lost: lead.done, stopping: s.router.stopping}
+}
+
+// resolve finds the queue that a request names.
+func (p *puller) resolve(topic string, number uint32) (queue, error) {
+	t, ok := p.store.Topic(topic)
+	if !ok {
+		return queue{}, unknownTopic(topic)
+	}
+	if int64(number) >= int64(len(t.Queues)) {
+		return queue{}, errorf(CodeUnknownQueue, "topic %q has queues 0 to %d, not %d", topic, len(t.Queues)-1, number)
+	}
+	return queue{id: t.Queues[number], topic: topic, number: number}, nil
+}
+
+// limit is how many bytes an answer may have, when the client asks for max.
+func (p *puller) limit(wanted int64) int {
+	if wanted <= 0 || wanted > int64(p.maxBytes) {
+		return p.maxBytes
+	}
+	return int(wanted)
+}
+
+// await reads from offset, waiting up to wait for something to be there; a
+// negative wait is endless. Nothing found in time is no error.
+func (p *puller) await(ctx context.Context, q queue, offset state.Offset, limit int, wait time.Duration, ends streamEnds) (pulled, error) {
+	got, err := p.read(q, offset, limit)
+	if err != nil || len(got.infos) > 0 || wait == 0 {
+		return got, err
+	}
+	if !p.hold.enter() {
+		return pulled{}, errorf(CodeLimitExceeded, "too many pulls are waiting: see limits.max_held_pulls")
+	}
+	defer p.hold.leave()
+	return p.held(ctx, q, offset, limit, wait, ends)
+}
+
+// held is the waiting part of await.
+func (p *puller) held(ctx context.Context, q queue, offset state.Offset, limit int, wait time.Duration, ends streamEnds) (pulled, error) {
+	var timeout <-chan time.Time
+	if wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	for {
+		arrived := p.hold.next(q.id)
+		got, err := p.read(q, offset, limit)
+		if err != nil || len(got.infos) > 0 {
+			return got, err
+		}
+		select {
+		case <-arrived:
+		case <-timeout:
+			return got, nil
+		case <-ends.lost:
+			return got, errLeadershipOver
+		case <-ends.stopping:
+			return got, errorf(CodeShuttingDown, "the broker is shutting down")
+		case <-ctx.Done():
+			return got, ctx.Err()
+		}
+	}
+}
+
+// errLeadershipOver ends what belongs to one leadership; callers say who leads now.
+var errLeadershipOver = errors.New("the leadership is over")
+
+// read returns batches from offset on, as many as limit allows, at least one if
+// there is any.
+func (p *puller) read(q queue, offset state.Offset, limit int) (pulled, error) {
+	first, end, ok := p.store.QueueRange(q.id)
+	got := pulled{first: first, end: end, next: offset}
+	switch {
+	case !ok:
+		return got, errorf(CodeUnknownQueue, "topic %q was deleted", q.topic)
+	case offset < first:
+		return got, errorf(CodeOffsetTooLow, "offset %d of %s/%d is below the first, %d (the end is %d)", offset, q.topic, q.number, first, end)
+	case offset > end:
+		return got, errorf(CodeOffsetTooHigh, "offset %d of %s/%d is above the end, %d (the first is %d)", offset, q.topic, q.number, end, first)
+	case offset == end:
+		return got, nil
+	}
+	places, err := p.store.Locate(q.id, offset, maxPullBatches)
+	if err != nil {
+		return got, err
+	}
+	if err := p.fetch(&got, places, limit); err != nil {
+		return got, err
+	}
+	p.metrics.delivered(q.topic, got)
+	return got, nil
+}
+
+// fetch reads the batches at the places from the ledger. Places that follow one
+// another in the ledger are read together.
+func (p *puller) fetch(got *pulled, places []state.Location, limit int) error {
+	for len(places) > 0 && len(got.batches) < limit {
+		n := contiguous(places)
+		frame, err := p.ledger.Read(commitlog.Index(places[0].Index), commitlog.Index(places[n-1].Index), limit-len(got.batches))
+		if err != nil {
+			return err
+		}
+		taken, err := got.take(frame, places, limit)
+		if err != nil || taken == 0 {
+			return err
+		}
+		places = places[taken:]
+	}
+	return nil
+}
+
+// contiguous returns how many places from the first on are neighbours in the ledger.
+func contiguous(places []state.Location) int {
+	n := 1
+	for n < len(places) && places[n].Index == places[n-1].Index+1 {
+		n++
+	}
+	return n
+}
+
+// take adds the frame's bodies to what was pulled, as far as the limit allows,
+// and returns how many that were.
+func (got *pulled) take(frame commitlog.Frame, places []state.Location, limit int) (int, error) {
+	taken := 0
+	for rest := frame.Bytes; len(rest) > 0; {
+		header, body, next, err := commitlog.NextEntry(rest)
+		if err != nil {
+			return taken, err
+		}
+		if len(got.batches) > 0 && len(got.batches)+len(body) > limit {
+			return taken, nil
+		}
+		got.add(header, body, places[taken], len(next) == 0 && taken == 0)
+		taken++
+		rest = next
+	}
+	return taken, nil
+}
+
+func (got *pulled) add(h commitlog.Header, body []byte, place state.Location, only bool) {
+	if only && got.batches == nil {
+		got.batches = body[:len(body):len(body)] // shared with the log: appending to it copies
+	} else {
+		got.batches = append(got.batches, body...)
+	}
+	got.infos = append(got.infos, &brokerv1.BatchInfo{
+		BaseOffset: int64(place.BaseOffset), LedgerIndex: int64(h.Index), Term: int64(h.Term),
+		AppendTimeUnixMs: h.AppendTime / int64(time.Millisecond),
+	})
+	got.next = place.BaseOffset + state.Offset(place.Count)
+	got.records += int(place.Count)
+}
+
+// Pull implements broker.v1.MessagingService.
+func (s *messagingService) Pull(ctx context.Context, req *brokerv1.PullRequest) (*brokerv1.PullResponse, error) {
+	return atLeader(ctx, s.router, brokerv1.MessagingService_Pull_FullMethodName, true, req, s.pull)
+}
+
+func (s *messagingService) pull(ctx context.Context, lead *leadership, req *brokerv1.PullRequest) (*brokerv1.PullResponse, error) {
+	q, err := s.puller.resolve(req.GetTopic(), req.GetQueue())
+	if err != nil {
+		return nil, err
+	}
+	wait := min(max(0, time.Duration(req.GetMaxWaitMs())*time.Millisecond), s.puller.maxWait)
+	got, err := s.puller.await(ctx, q, state.Offset(req.GetOffset()), s.puller.limit(int64(req.GetMaxBytes())), wait, s.ends(lead))
+	if errors.Is(err, errLeadershipOver) {
+		return nil, s.router.ended()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &brokerv1.PullResponse{FirstOffset: int64(got.first), EndOffset: int64(got.end), Infos: got.infos, Batches: got.batches}, nil
+}

@@ -1,0 +1,204 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/ledgermq/ledgermq/pkg/dledger/member"
+)
+
+// forwardedKey marks a request that a broker has passed on, so that two brokers
+// that each take the other for the leader do not play ping-pong with it.
+const forwardedKey = "ledgermq-forwarded"
+
+// retryPause is how long a request waits to be passed on again when nothing that
+// this broker knows has changed: the leader refused, or could not be reached.
+const retryPause = 20 * time.Millisecond
+
+// router brings each request to the leader: served here, passed on over the peer
+// connection, or held until there is one.
+type router struct {
+	view     func() leaderView
+	conn     func(member.ID) (grpc.ClientConnInterface, bool)
+	explain  func() string // why there is no leader, for the error
+	held     prometheus.Gauge
+	hold     time.Duration
+	stopping <-chan struct{}
+}
+
+// atLeader carries out a unary request where the leader is. With again set it is
+// harmless to carry it out twice, so a broken connection is no reason to give up.
+func atLeader[Req proto.Message, Resp any, PResp interface {
+	*Resp
+	proto.Message
+}](
+	ctx context.Context, r *router, method string, again bool, req Req,
+	local func(context.Context, *leadership, Req) (PResp, error),
+) (PResp, error) {
+	deadline := time.NewTimer(r.hold)
+	defer deadline.Stop()
+	var last error
+	for {
+		view := r.view()
+		conn, reachable := r.target(ctx, view)
+		var resp PResp
+		var err error
+		switch {
+		case view.serving != nil:
+			resp, err = local(ctx, view.serving, req)
+		case reachable:
+			resp = PResp(new(Resp))
+			err = conn.Invoke(metadata.AppendToOutgoingContext(ctx, forwardedKey, string(view.self)), method, req, resp)
+			err = sentError(ctx, err, again)
+		case isForwarded(ctx) && !view.master:
+			return nil, errorf(CodeNotLeader, "%s is not the leader", view.self)
+		default:
+			err = errNobody
+		}
+		if err == nil {
+			return resp, nil
+		}
+		if !passing(err, again) {
+			return nil, err
+		}
+		if err != errNobody { //nolint:errorlint // a sentinel of this very function
+			last = err
+		}
+		if err := r.wait(ctx, view, deadline.C, err, last); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// errNobody is the state of having nobody to give a request to.
+var errNobody = errors.New("no leader")
+
+// target returns the connection to the leader, if it is another broker and the
+// request may be passed on.
+func (r *router) target(ctx context.Context, view leaderView) (grpc.ClientConnInterface, bool) {
+	if view.leader == "" || view.leader == view.self || isForwarded(ctx) {
+		return nil, false
+	}
+	return r.conn(view.leader)
+}
+
+// wait returns nil when it is time to look again, and the error to answer with
+// when the hold is over.
+func (r *router) wait(ctx context.Context, view leaderView, deadline <-chan time.Time, err, last error) error {
+	r.held.Inc()
+	defer r.held.Dec()
+	var again <-chan time.Time
+	if err != errNobody { //nolint:errorlint // see atLeader
+		pause := time.NewTimer(retryPause)
+		defer pause.Stop()
+		again = pause.C
+	}
+	select {
+	case <-view.changed:
+		return nil
+	case <-view.moved:
+		return nil
+	case <-again:
+		return nil
+	case <-ctx.Done():
+		if last != nil {
+			return last
+		}
+		return ctx.Err()
+	case <-r.stopping:
+		return errorf(CodeShuttingDown, "%s is shutting down", view.self)
+	case <-deadline:
+		if last != nil {
+			return last
+		}
+		return errorf(CodeNoLeader, "no leader for %v: %s", r.hold, r.explain())
+	}
+}
+
+// stream returns the leadership that a new stream belongs to. It waits while
+// nobody leads; if another broker does, the error names it.
+func (r *router) stream(ctx context.Context) (*leadership, error) {
+	deadline := time.NewTimer(r.hold)
+	defer deadline.Stop()
+	for {
+		view := r.view()
+		if view.serving != nil {
+			return view.serving, nil
+		}
+		if view.leader != "" && view.leader != view.self && view.addr != "" {
+			return nil, errorf(CodeNotLeader, "%s is not the leader, %s at %s is", view.self, view.leader, view.addr)
+		}
+		if err := r.wait(ctx, view, deadline.C, errNobody, nil); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// ended is the error for a stream whose leadership is over.
+func (r *router) ended() error {
+	view := r.view()
+	if view.leader == "" || view.leader == view.self {
+		return errorf(CodeNotLeader, "%s is no longer the leader", view.self)
+	}
+	return errorf(CodeNotLeader, "%s is no longer the leader, %s is", view.self, view.leader)
+}
+
+func isForwarded(ctx context.Context) bool {
+	return len(metadata.ValueFromIncomingContext(ctx, forwardedKey)) > 0
+}
+
+// sentError makes an error of a forwarded request our own. What the leader
+// answered goes back as it is; if the connection broke, nobody knows.
+func sentError(ctx context.Context, err error, again bool) error {
+	switch {
+	case err == nil || reasonOf(err) != "" || status.Code(err) != codes.Unavailable:
+		return err
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case again:
+		return errorf(CodeNoLeader, "the leader could not be reached").wrap(err)
+	}
+	return errorf(CodeLeadershipLost, "the connection to the leader broke while it had the request").wrap(err)
+}
+
+// passing tells whether the error is of a kind that goes away when a leader is
+// found, and the request may be carried out again.
+func passing(err error, again bool) bool {
+	if errors.Is(err, errNobody) {
+		return true
+	}
+	code := reasonOf(err)
+	switch code {
+	case CodeNotLeader, CodeNoLeader, CodeLeaderNotReady, CodeLeaderTransferring:
+		return true
+	case CodeLeadershipLost, CodeShuttingDown:
+		return again
+	}
+	return false
+}
+
+// reasonOf returns the code of an error, ours or a status's, or "".
+func reasonOf(err error) Code {
+	if own := ownError(err); own != nil {
+		return own.Code
+	}
+	st, ok := status.FromError(err)
+	if !ok {
+		return ""
+	}
+	for _, d := range st.Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == errorDomain {
+			return Code(info.GetReason())
+		}
+	}
+	return ""
+}

@@ -1,0 +1,238 @@
+package broker
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+)
+
+// The protocols that listeners agree on with their callers.
+const (
+	http2 = "h2"
+	http1 = "http/1.1"
+)
+
+// certificates is the identity of one listener, read from files and read again
+// when they change. Handshakes under way keep what they began with.
+type certificates struct {
+	usage    string // client, peer or http
+	cfg      ListenerTLS
+	log      *slog.Logger
+	onReload func(usage string, expiry time.Time)
+	current  atomic.Pointer[material]
+}
+
+// material is one state of the files. It does not change.
+type material struct {
+	cert  tls.Certificate
+	roots *x509.CertPool // nil: no CA configured
+	stamp string         // sizes and times of the files
+}
+
+// loadCertificates reads the files for the first time; here a fault is an error.
+func loadCertificates(usage string, cfg ListenerTLS, log *slog.Logger, onReload func(string, time.Time)) (*certificates, error) {
+	c := &certificates{usage: usage, cfg: cfg, log: log, onReload: onReload}
+	m, err := c.load()
+	if err != nil {
+		return nil, fmt.Errorf("tls.%s: %w", usage, err)
+	}
+	c.use(m)
+	return c, nil
+}
+
+func (c *certificates) use(m *material) {
+	c.current.Store(m)
+	c.onReload(c.usage, m.cert.Leaf.NotAfter)
+}
+
+func (c *certificates) load() (*material, error) {
+	stamp, err := c.stamp()
+	if err != nil {
+		return nil, err
+	}
+	cert, err := tls.LoadX509KeyPair(c.cfg.Cert, c.cfg.Key)
+	if err != nil {
+		return nil, fmt.Errorf("certificate %s with key %s: %w", c.cfg.Cert, c.cfg.Key, err)
+	}
+	m := &material{cert: cert, stamp: stamp}
+	if c.cfg.CA == "" {
+		return m, nil
+	}
+	pem, err := os.ReadFile(c.cfg.CA)
+	if err != nil {
+		return nil, fmt.Errorf("ca: %w", err)
+	}
+	m.roots = x509.NewCertPool()
+	if !m.roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("ca %s holds no PEM certificate", c.cfg.CA)
+	}
+	return m, nil
+}
+
+// stamp changes when one of the files does. A symbolic link is followed: that is
+// how Kubernetes swaps secrets.
+func (c *certificates) stamp() (string, error) {
+	var stamp string
+	for _, path := range []string{c.cfg.Cert, c.cfg.Key, c.cfg.CA} {
+		if path == "" {
+			continue
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return "", err
+		}
+		stamp += fmt.Sprintf("%d@%d;", info.Size(), info.ModTime().UnixNano())
+	}
+	return stamp, nil
+}
+
+// reload looks at the files and takes what is new. Files that cannot be used, as
+// when only one of two has been replaced yet, leave the old ones in force.
+func (c *certificates) reload() {
+	stamp, err := c.stamp()
+	if err == nil && stamp == c.current.Load().stamp {
+		return
+	}
+	m, err := c.load()
+	if err != nil {
+		c.log.Error("certificate not reloaded, the old one stays in use", "usage", c.usage, "error", err)
+		return
+	}
+	c.use(m)
+	c.log.Info("certificate reloaded", "usage", c.usage, "subject", m.cert.Leaf.Subject.String(), "expires", m.cert.Leaf.NotAfter)
+}
+
+// serverConfig is for a listener that clients or browsers call.
+func (c *certificates) serverConfig(minVersion uint16, protocol string) *tls.Config {
+	return &tls.Config{
+		MinVersion: minVersion,
+		NextProtos: []string{protocol},
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			m := c.current.Load()
+			return &tls.Config{
+				MinVersion:   minVersion,
+				Certificates: []tls.Certificate{m.cert},
+				ClientCAs:    m.roots,
+				ClientAuth:   c.cfg.ClientAuth.mode(),
+				NextProtos:   []string{protocol},
+			}, nil
+		},
+	}
+}
+
+func (a ClientAuth) mode() tls.ClientAuthType {
+	switch a {
+	case ClientAuthRequired:
+		return tls.RequireAndVerifyClientCert
+	case ClientAuthOptional:
+		return tls.VerifyClientCertIfGiven
+	case ClientAuthNone:
+	}
+	return tls.NoClientCert
+}
+
+// peerServerConfig is for the peer listener: whoever calls must hold a
+// certificate of our CA with the id of a member among its DNS names.
+func (c *certificates) peerServerConfig(members []string) *tls.Config {
+	cfg := c.serverConfig(tls.VersionTLS13, http2)
+	inner := cfg.GetConfigForClient
+	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		cfg, err := inner(hello)
+		if err != nil {
+			return nil, err
+		}
+		cfg.ClientAuth = tls.RequireAndVerifyClientCert
+		cfg.VerifyConnection = func(state tls.ConnectionState) error {
+			_, err := memberOf(state, members)
+			return err
+		}
+		return cfg, nil
+	}
+	return cfg
+}
+
+// memberOf returns the member that the other side has proved to be.
+func memberOf(state tls.ConnectionState, members []string) (string, error) {
+	if len(state.PeerCertificates) == 0 {
+		return "", errors.New("no certificate was shown")
+	}
+	names := state.PeerCertificates[0].DNSNames
+	for _, name := range names {
+		if slices.Contains(members, name) {
+			return name, nil
+		}
+	}
+	return "", fmt.Errorf("the certificate's DNS names %v hold no member id of this cluster", names)
+}
+
+// peerCredentials are for dialling other members: each must show a certificate
+// with its own id, whatever its address is.
+type peerCredentials struct {
+	certs *certificates
+	ids   map[string]string // peer address → member id
+}
+
+func (p *peerCredentials) config(authority string) *tls.Config {
+	id, ok := p.ids[authority]
+	if !ok {
+		id = authority // dialled by id
+	}
+	m := p.certs.current.Load()
+	return &tls.Config{
+		MinVersion:   tls.VersionTLS13,
+		Certificates: []tls.Certificate{m.cert},
+		RootCAs:      m.roots,
+		ServerName:   id,
+		NextProtos:   []string{http2},
+	}
+}
+
+// ClientHandshake implements credentials.TransportCredentials with the
+// certificates of this moment.
+func (p *peerCredentials) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return credentials.NewTLS(p.config(authority)).ClientHandshake(ctx, authority, conn)
+}
+
+// ServerHandshake is not used: these credentials dial.
+func (p *peerCredentials) ServerHandshake(net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, errors.New("peer credentials are for dialling only")
+}
+
+// Info names the protocol.
+func (p *peerCredentials) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "tls", SecurityVersion: "1.3"}
+}
+
+// Clone returns p: it holds nothing that changes with a connection.
+func (p *peerCredentials) Clone() credentials.TransportCredentials { return p }
+
+// OverrideServerName is refused: the name is the member's id.
+func (p *peerCredentials) OverrideServerName(string) error {
+	return errors.New("a peer's server name is its member id")
+}
+
+// reloadCertificates looks at the files every interval until ctx is done.
+func reloadCertificates(ctx context.Context, every time.Duration, all []*certificates) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			for _, c := range all {
+				c.reload()
+			}
+		}
+	}
+}
