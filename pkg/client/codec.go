@@ -1,0 +1,141 @@
+package client
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync/atomic"
+
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+	protobuf "google.golang.org/protobuf/proto"
+
+	"github.com/ledgermq/ledgermq/pkg/batch"
+	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
+)
+
+// frameCodec moves record batches past protobuf: on the wire it is the standard
+// encoding, but the trailing bytes field (number 15 in all our frames) is handed
+// over as it is instead of being copied. All other messages take the usual way.
+type frameCodec struct{ standard encoding.CodecV2 }
+
+func newFrameCodec() frameCodec {
+	return frameCodec{standard: encoding.GetCodecV2(proto.Name)}
+}
+
+// Name makes gRPC announce plain protobuf.
+func (frameCodec) Name() string { return proto.Name }
+
+const batchesField = 15
+
+// publishFrame is a PublishStreamRequest whose batches lie in several buffers.
+type publishFrame struct {
+	number  uint64
+	batches []*sealedBytes
+}
+
+// Marshal encodes a message.
+func (c frameCodec) Marshal(v any) (mem.BufferSlice, error) {
+	f, ok := v.(*publishFrame)
+	if !ok {
+		return c.standard.Marshal(v)
+	}
+	size := 0
+	for _, b := range f.batches {
+		size += len(b.data)
+	}
+	head := make([]byte, 0, 24)
+	head = protowire.AppendTag(head, 1, protowire.VarintType)
+	head = protowire.AppendVarint(head, f.number)
+	head = protowire.AppendTag(head, batchesField, protowire.BytesType)
+	head = binary.AppendUvarint(head, uint64(size))
+	out := make(mem.BufferSlice, 0, 1+len(f.batches))
+	out = append(out, mem.SliceBuffer(head))
+	for _, b := range f.batches {
+		out = append(out, b.lend())
+	}
+	return out, nil
+}
+
+// pullFrame is a PullStreamResponse whose batches are a slice of the bytes that arrived.
+type pullFrame struct {
+	brokerv1.PullStreamResponse
+	batches []byte
+}
+
+// Unmarshal decodes a message.
+func (c frameCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	f, ok := v.(*pullFrame)
+	if !ok {
+		return c.standard.Unmarshal(data, v)
+	}
+	b := data.Materialize()
+	at := 0
+	for at < len(b) {
+		number, kind, n := protowire.ConsumeTag(b[at:])
+		if n < 0 {
+			return fmt.Errorf("pull frame: %w", protowire.ParseError(n))
+		}
+		m := protowire.ConsumeFieldValue(number, kind, b[at+n:])
+		if m < 0 {
+			return fmt.Errorf("pull frame: %w", protowire.ParseError(m))
+		}
+		if number == batchesField && kind == protowire.BytesType {
+			f.batches, _ = protowire.ConsumeBytes(b[at+n:])
+			// The field is the last one; what a foreign broker puts behind it counts, too.
+			b = append(b[:at:at], b[at+n+m:]...)
+			continue
+		}
+		at += n + m
+	}
+	return protobuf.Unmarshal(b, &f.PullStreamResponse)
+}
+
+// sealedBytes are the bytes of a finished batch. They are kept until the batch is
+// acknowledged and gRPC has let go of every copy that it was lent (it reads after
+// SendMsg returned, and a broken stream may hold one longer than its successor);
+// then they go back to the codec's spare buffers.
+type sealedBytes struct {
+	data  []byte
+	codec *batch.Codec
+	refs  atomic.Int32
+}
+
+func newSealedBytes(data []byte, codec *batch.Codec) *sealedBytes {
+	if len(data) < cap(data)/2 {
+		// A lonely message must not hold the buffer of a full batch.
+		small := append(make([]byte, 0, len(data)), data...)
+		codec.Release(data)
+		data = small
+	}
+	s := &sealedBytes{data: data, codec: codec}
+	s.refs.Store(1)
+	return s
+}
+
+// lend wraps the bytes for gRPC, which gives them back through Put.
+func (s *sealedBytes) lend() mem.Buffer {
+	if mem.IsBelowBufferPoolingThreshold(len(s.data)) {
+		return mem.SliceBuffer(s.data)
+	}
+	s.refs.Add(1)
+	lent := s.data
+	return mem.NewBuffer(&lent, s)
+}
+
+// Get completes mem.BufferPool; nothing asks for it.
+func (s *sealedBytes) Get(n int) *[]byte {
+	b := make([]byte, n)
+	return &b
+}
+
+// Put is gRPC giving back what lend gave it.
+func (s *sealedBytes) Put(*[]byte) { s.release() }
+
+// release drops one reference.
+func (s *sealedBytes) release() {
+	if s.refs.Add(-1) == 0 && !mem.IsBelowBufferPoolingThreshold(len(s.data)) {
+		s.codec.Release(s.data)
+	}
+}

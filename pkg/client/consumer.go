@@ -1,0 +1,343 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ledgermq/ledgermq/pkg/batch"
+)
+
+// StartAt says where a Consumer begins in each queue. Its zero value is Earliest.
+type StartAt struct {
+	kind   startKind
+	offset int64
+}
+
+type startKind int
+
+const (
+	startEarliest startKind = iota
+	startLatest
+	startOffset
+)
+
+// Earliest begins with the oldest message that is kept.
+func Earliest() StartAt { return StartAt{kind: startEarliest} }
+
+// Latest begins with the first message published from now on.
+func Latest() StartAt { return StartAt{kind: startLatest} }
+
+// Offset begins with this offset. If it does not exist, Next fails with
+// ErrOffsetTooLow or ErrOffsetTooHigh.
+func Offset(o int64) StartAt { return StartAt{kind: startOffset, offset: o} }
+
+// ConsumerConfig says what to read, and from where.
+type ConsumerConfig struct {
+	// Topic must exist.
+	Topic string
+	// Queues to read, by number; nil means all.
+	Queues []int
+	// From is where reading begins in each queue; default Earliest.
+	From StartAt
+	// MaxBytes bounds what is fetched ahead, in stored bytes, over all queues; one batch
+	// per queue may exceed it. Default 16 MiB.
+	MaxBytes int
+}
+
+func (cfg ConsumerConfig) withDefaults() ConsumerConfig {
+	setDefault(&cfg.MaxBytes, 16<<20)
+	return cfg
+}
+
+func (cfg ConsumerConfig) validate(queues int) error {
+	if cfg.MaxBytes < 0 || cfg.From.offset < 0 {
+		return errorf(CodeInvalidConfig, "MaxBytes and offsets must not be negative")
+	}
+	for _, q := range cfg.Queues {
+		if q < 0 || q >= queues {
+			return errorf(CodeUnknownQueue, "topic %q has queues 0 to %d, not %d", cfg.Topic, queues-1, q)
+		}
+	}
+	return nil
+}
+
+// Consumer reads queues of one topic. Its methods are for one goroutine at a time,
+// but for Close, which ends a Next that waits.
+type Consumer struct {
+	c        *Client
+	cfg      ConsumerConfig
+	fetchers []*fetcher    // by place in cfg.Queues
+	fetched  chan *fetched // what fetchers hand over
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	reader   *batch.Reader
+	current  *fetched // what Next reads from
+	record   batch.Record
+	failed   error // what Next returns for ever, until Seek
+}
+
+// Consumer makes a consumer. ctx bounds the look-up of the topic only. Errors are
+// ErrUnknownTopic, ErrUnknownQueue, or those of a group that cannot be reached.
+func (c *Client) Consumer(ctx context.Context, cfg ConsumerConfig) (*Consumer, error) {
+	cfg = cfg.withDefaults()
+	topic, err := c.Admin().DescribeTopic(ctx, cfg.Topic)
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.validate(len(topic.Queues)); err != nil {
+		return nil, err
+	}
+	if cfg.Queues == nil {
+		for i := range topic.Queues {
+			cfg.Queues = append(cfg.Queues, i)
+		}
+	}
+	cfg.Queues = slices.Compact(slices.Sorted(slices.Values(cfg.Queues)))
+	cs := &Consumer{c: c, cfg: cfg, reader: batch.NewReader(c.codec), fetched: make(chan *fetched, len(cfg.Queues))}
+	cs.ctx, cs.cancel = context.WithCancelCause(c.ctx)
+	for _, q := range cfg.Queues {
+		at := cfg.From.offset
+		switch cfg.From.kind {
+		case startEarliest:
+			at = topic.Queues[q].First
+		case startLatest:
+			at = topic.Queues[q].End
+		}
+		f := newFetcher(cs, q, at)
+		f.seenEnd = topic.Queues[q].End
+		cs.fetchers = append(cs.fetchers, f)
+	}
+	for _, f := range cs.fetchers {
+		if err := c.start(func(context.Context) error { return f.run(cs.ctx) }); err != nil {
+			return nil, errors.Join(err, cs.Close())
+		}
+	}
+	return cs, nil
+}
+
+// Next returns the next message: in order within each queue, queues in the order
+// in which they arrive. It waits until there is one or ctx ends. Any other error
+// stays until Seek: ErrOffsetTooLow, ErrOffsetTooHigh, ErrSkipped, ErrCorruptBatch,
+// ErrUnknownTopic, ErrClosed.
+func (cs *Consumer) Next(ctx context.Context) (Message, error) {
+	for {
+		m, ok, err := cs.buffered()
+		if ok || err != nil {
+			return m, err
+		}
+		if err := cs.await(ctx); err != nil {
+			return Message{}, err
+		}
+	}
+}
+
+// Poll waits for a message and returns it with all others that are here already,
+// max at most.
+func (cs *Consumer) Poll(ctx context.Context, limit int) ([]Message, error) {
+	first, err := cs.Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	messages := []Message{first}
+	for len(messages) < limit {
+		m, ok, err := cs.TryNext()
+		if !ok || err != nil { // an error comes again with the next call
+			break
+		}
+		messages = append(messages, m)
+	}
+	return messages, nil
+}
+
+// TryNext is Next that does not wait: ok is false when no message is here.
+func (cs *Consumer) TryNext() (m Message, ok bool, err error) {
+	for {
+		m, ok, err = cs.buffered()
+		if ok || err != nil {
+			return m, ok, err
+		}
+		select {
+		case f := <-cs.fetched:
+			cs.take(f)
+		default:
+			return Message{}, false, nil
+		}
+	}
+}
+
+// buffered returns the next message of what has been fetched.
+func (cs *Consumer) buffered() (m Message, ok bool, err error) {
+	for cs.failed == nil && cs.current != nil {
+		f := cs.current
+		if f.stale() {
+			cs.done()
+			continue
+		}
+		for cs.reader.Next(&cs.record) {
+			offset := f.offset
+			f.offset++
+			if offset < f.from.position {
+				continue // the batch began below what was asked for
+			}
+			f.from.position = offset + 1
+			return cs.message(f, offset), true, nil
+		}
+		if err := cs.reader.Err(); err != nil {
+			cs.distrust(f, err)
+		} else if !cs.open(f) {
+			cs.done()
+		}
+	}
+	return Message{}, false, cs.failed
+}
+
+func (cs *Consumer) message(f *fetched, offset int64) Message {
+	info := f.infos[f.at-1]
+	m := Message{
+		Topic: cs.cfg.Topic, Queue: &f.from.label, Offset: offset,
+		LedgerIndex: info.GetLedgerIndex(), Term: info.GetTerm(), AppendTime: time.UnixMilli(info.GetAppendTimeUnixMs()),
+	}
+	fromRecord(&m, &cs.record)
+	return m
+}
+
+// open stands before the next batch of f; it returns false when there is none.
+func (cs *Consumer) open(f *fetched) bool {
+	if f.at == len(f.batches) {
+		return false
+	}
+	f.offset = f.infos[f.at].GetBaseOffset()
+	_ = cs.reader.Reset(f.batches[f.at]) // Err keeps it
+	f.at++
+	return true
+}
+
+// distrust fetches a batch that cannot be read once more, for it may have been
+// damaged on its way; the second time it is an error.
+func (cs *Consumer) distrust(f *fetched, err error) {
+	base := f.infos[f.at-1].GetBaseOffset()
+	if q := f.from; q.distrusted != base {
+		q.distrusted = base
+		q.restart(q.position, false)
+		return
+	}
+	code := CodeInvalidBatch
+	if errors.Is(err, batch.ErrCorrupt) {
+		code = CodeCorruptBatch
+	}
+	cs.failed = &Error{Code: code, cause: err, Message: fmt.Sprintf("%s/%d: batch at offset %d cannot be read",
+		cs.cfg.Topic, f.from.queue, base)}
+}
+
+// await waits for something to be fetched.
+func (cs *Consumer) await(ctx context.Context) error {
+	select {
+	case f := <-cs.fetched:
+		cs.take(f)
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-cs.ctx.Done():
+		return context.Cause(cs.ctx)
+	}
+}
+
+// take makes f what Next reads from.
+func (cs *Consumer) take(f *fetched) {
+	if f.stale() {
+		f.release()
+		return
+	}
+	if f.err != nil {
+		cs.failed = f.err
+		return
+	}
+	cs.current = f
+	cs.open(f)
+}
+
+// done gives the bytes of what was read back to its fetcher.
+func (cs *Consumer) done() {
+	cs.current.release()
+	cs.current = nil
+	*cs.reader = *batch.NewReader(cs.c.codec) // lets go of the memory
+}
+
+// fetcherOf finds the fetcher of a queue.
+func (cs *Consumer) fetcherOf(queue int) (*fetcher, error) {
+	if i, ok := slices.BinarySearch(cs.cfg.Queues, queue); ok {
+		return cs.fetchers[i], nil
+	}
+	return nil, errorf(CodeUnknownQueue, "queue %d of topic %q is not read here", queue, cs.cfg.Topic)
+}
+
+// Seek goes on with another offset of a queue and clears an error of Next.
+func (cs *Consumer) Seek(queue int, offset int64) error {
+	f, err := cs.fetcherOf(queue)
+	if err != nil {
+		return err
+	}
+	if offset < 0 {
+		return errorf(CodeInvalidConfig, "offset %d is negative", offset)
+	}
+	cs.failed = nil
+	f.position = offset
+	f.restart(offset, false)
+	return nil
+}
+
+// Pause stops reading a queue; what was fetched ahead of it is dropped. Resume goes on
+// where Next has come to.
+func (cs *Consumer) Pause(queue int) error { return cs.pause(queue, true) }
+
+// Resume ends a Pause.
+func (cs *Consumer) Resume(queue int) error { return cs.pause(queue, false) }
+
+func (cs *Consumer) pause(queue int, paused bool) error {
+	f, err := cs.fetcherOf(queue)
+	if err == nil {
+		f.restart(f.position, paused)
+	}
+	return err
+}
+
+// Position is the offset that Next will return next for a queue.
+func (cs *Consumer) Position(queue int) (int64, error) {
+	f, err := cs.fetcherOf(queue)
+	if err != nil {
+		return 0, err
+	}
+	return f.position, nil
+}
+
+// Queues lists the queues that are read.
+func (cs *Consumer) Queues() []int { return slices.Clone(cs.cfg.Queues) }
+
+// Ranges asks which offsets the queues that are read hold at the moment.
+func (cs *Consumer) Ranges(ctx context.Context) ([]QueueRange, error) {
+	topic, err := cs.c.Admin().DescribeTopic(ctx, cs.cfg.Topic)
+	if err != nil {
+		return nil, err
+	}
+	var ranges []QueueRange
+	for _, q := range cs.cfg.Queues {
+		if q < len(topic.Queues) {
+			ranges = append(ranges, topic.Queues[q])
+		}
+	}
+	return ranges, nil
+}
+
+// Close ends fetching. Next returns ErrClosed from then on.
+func (cs *Consumer) Close() error {
+	cs.cancel(errConsumerClosed)
+	for _, f := range cs.fetchers {
+		<-f.done
+	}
+	return nil
+}
+
+var errConsumerClosed = &Error{Code: CodeClosed, Message: "consumer is closed"}

@@ -1,0 +1,473 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/ledgermq/ledgermq/pkg/batch"
+	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
+)
+
+// action is what the fake cluster does with one frame.
+type action int
+
+const (
+	store           action = iota // store, acknowledge
+	breakBefore                   // end the stream, store nothing
+	breakAfter                    // store, end the stream without an answer
+	refuseMoved                   // answer NOT_LEADER, lead elsewhere
+	refuseFull                    // answer LEADER_PENDING_FULL
+	lostStored                    // store, answer LEADERSHIP_LOST
+	lostUnstored                  // answer LEADERSHIP_LOST
+	silence                       // neither store nor answer; then lead elsewhere
+	silenceStored                 // store, do not answer; then lead elsewhere
+	hold                          // wait for cluster.release, then store
+	ackTwice                      // store, acknowledge twice
+	unknownProducer               // forget the producer
+	actions
+)
+
+// cluster is an in-memory group: brokers that share one store.
+type cluster struct {
+	t       reporter
+	tasks   errgroup.Group
+	release chan struct{}
+	held    chan struct{} // told when a frame is being held
+
+	mu struct {
+		sync.Mutex
+		nodes     map[string]*fakeNode
+		order     []string
+		leader    string
+		term      int64
+		changed   chan struct{}
+		topics    map[string][]uint32
+		queues    map[uint32]*fakeQueue
+		producers map[uint64]bool
+		index     int64
+		lastID    uint64
+		lastQueue uint32
+		maxBatch  int
+		frames    int
+		batches   int
+		perFrame  []int
+		script    func(frame int) action
+		arrived   chan struct{} // closed when something is stored
+		answers   int
+		pulls     func(answer int) pullAction
+	}
+}
+
+type fakeQueue struct {
+	batches []fakeBatch
+	first   int64
+	end     int64
+	seen    map[uint64][]fakeSeen // by producer: the window
+}
+
+type fakeBatch struct {
+	base  int64
+	index int64
+	term  int64
+	data  []byte
+}
+
+type fakeSeen struct {
+	seq    int64
+	count  uint32
+	crc    uint32
+	offset int64
+}
+
+type fakeNode struct {
+	brokerv1.UnimplementedMessagingServiceServer
+	brokerv1.UnimplementedAdminServiceServer
+	brokerv1.UnimplementedStatusServiceServer
+	c        *cluster
+	id, addr string
+	listener *bufconn.Listener
+	server   *grpc.Server
+}
+
+// reporter is the part of testing.TB that the cluster needs; examples have their own.
+type reporter interface {
+	Helper()
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Cleanup(f func())
+	Context() context.Context
+}
+
+// newCluster starts n brokers; the first one leads.
+func newCluster(t reporter, n int) *cluster {
+	c := &cluster{t: t, release: make(chan struct{}), held: make(chan struct{}, 1)}
+	c.mu.nodes = map[string]*fakeNode{}
+	c.mu.topics = map[string][]uint32{}
+	c.mu.queues = map[uint32]*fakeQueue{}
+	c.mu.producers = map[uint64]bool{}
+	c.mu.changed = make(chan struct{})
+	c.mu.arrived = make(chan struct{})
+	c.mu.pulls = func(int) pullAction { return deliver }
+	c.mu.lastID = 100
+	c.mu.maxBatch = 4 << 20
+	c.mu.script = func(int) action { return store }
+	for i := range n {
+		c.startNode(fmt.Sprintf("n%d", i+1), fmt.Sprintf("n%d:1", i+1))
+	}
+	c.lead("n1:1")
+	t.Cleanup(func() {
+		c.mu.Lock()
+		nodes := c.mu.nodes
+		c.mu.Unlock()
+		for _, n := range nodes {
+			n.server.Stop()
+		}
+		_ = c.tasks.Wait()
+	})
+	return c
+}
+
+func (c *cluster) startNode(id, addr string) {
+	n := &fakeNode{c: c, id: id, addr: addr, listener: bufconn.Listen(1 << 20), server: grpc.NewServer(grpc.MaxRecvMsgSize(8 << 20))}
+	brokerv1.RegisterMessagingServiceServer(n.server, n)
+	brokerv1.RegisterAdminServiceServer(n.server, n)
+	brokerv1.RegisterStatusServiceServer(n.server, n)
+	c.mu.Lock()
+	if c.mu.nodes[addr] == nil {
+		c.mu.order = append(c.mu.order, addr)
+	}
+	c.mu.nodes[addr] = n
+	c.mu.Unlock()
+	c.tasks.Go(func() error { return n.server.Serve(n.listener) })
+}
+
+// kill cuts all connections of a broker.
+func (c *cluster) kill(addr string) {
+	c.mu.Lock()
+	n := c.mu.nodes[addr]
+	c.mu.Unlock()
+	n.server.Stop()
+}
+
+// lead makes another broker the leader, in a new term.
+func (c *cluster) lead(addr string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.leader = addr
+	c.mu.term++
+	close(c.mu.changed)
+	c.mu.changed = make(chan struct{})
+}
+
+// leadNext makes the broker after the leader the next one.
+func (c *cluster) leadNext() {
+	c.mu.Lock()
+	next := c.mu.order[0]
+	for i, addr := range c.mu.order {
+		if addr == c.mu.leader {
+			next = c.mu.order[(i+1)%len(c.mu.order)]
+		}
+	}
+	c.mu.Unlock()
+	c.lead(next)
+}
+
+func (c *cluster) dial(ctx context.Context, addr string) (net.Conn, error) {
+	c.mu.Lock()
+	n := c.mu.nodes[addr]
+	c.mu.Unlock()
+	if n == nil {
+		return nil, fmt.Errorf("no such host %s", addr)
+	}
+	return n.listener.DialContext(ctx)
+}
+
+// topic makes a topic.
+func (c *cluster) topic(name string, queues int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for range queues {
+		c.mu.lastQueue++
+		c.mu.topics[name] = append(c.mu.topics[name], c.mu.lastQueue)
+		c.mu.queues[c.mu.lastQueue] = &fakeQueue{seen: map[uint64][]fakeSeen{}}
+	}
+}
+
+func (c *cluster) setScript(script func(frame int) action) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.script = script
+}
+
+// client dials the cluster through its first broker.
+func (c *cluster) client() *Client {
+	c.t.Helper()
+	cl, err := Dial(c.t.Context(), Config{Seeds: []string{"n1:1"}, Dialer: c.dial})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() {
+		if err := cl.Close(); err != nil {
+			c.t.Error(err)
+		}
+	})
+	return cl
+}
+
+// values returns what a queue holds, in order.
+func (c *cluster) values(topic string, queue int) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	q := c.mu.queues[c.mu.topics[topic][queue]]
+	codec := batch.NewCodec()
+	var out []string
+	for _, b := range q.batches {
+		for r, err := range codec.Records(b.data) {
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			out = append(out, string(r.Value))
+		}
+	}
+	return out
+}
+
+func codeError(code codes.Code, reason Code, md map[string]string) error {
+	st, _ := status.New(code, "fake: "+string(reason)).WithDetails(
+		&errdetails.ErrorInfo{Domain: errorDomain, Reason: string(reason), Metadata: md})
+	return st.Err()
+}
+
+func (n *fakeNode) notLeader() error {
+	c := n.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.leader == n.addr {
+		return nil
+	}
+	return codeError(codes.Unavailable, CodeNotLeader, map[string]string{
+		"outcome": "definite", "node": n.id, "leader_addr": c.mu.leader, "term": strconv.FormatInt(c.mu.term, 10),
+	})
+}
+
+// WatchLeader tells the leader now and at each change.
+func (n *fakeNode) WatchLeader(_ *brokerv1.WatchLeaderRequest, s grpc.ServerStreamingServer[brokerv1.WatchLeaderResponse]) error {
+	for {
+		n.c.mu.Lock()
+		resp := &brokerv1.WatchLeaderResponse{LeaderAddr: n.c.mu.leader, Term: n.c.mu.term, Serving: true}
+		for _, addr := range n.c.mu.order {
+			m := n.c.mu.nodes[addr]
+			resp.Members = append(resp.Members, &brokerv1.Member{Id: m.id, ClientAddr: addr})
+			if addr == n.c.mu.leader {
+				resp.Leader = m.id
+			}
+		}
+		changed := n.c.mu.changed
+		n.c.mu.Unlock()
+		if err := s.Send(resp); err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-s.Context().Done():
+			return nil
+		}
+	}
+}
+
+// RegisterProducer gives out ids.
+func (n *fakeNode) RegisterProducer(context.Context, *brokerv1.RegisterProducerRequest) (*brokerv1.RegisterProducerResponse, error) {
+	if err := n.notLeader(); err != nil {
+		return nil, err
+	}
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	n.c.mu.lastID++
+	n.c.mu.producers[n.c.mu.lastID] = true
+	return &brokerv1.RegisterProducerResponse{ProducerId: n.c.mu.lastID}, nil
+}
+
+// PublishStream follows the script.
+func (n *fakeNode) PublishStream(s grpc.BidiStreamingServer[brokerv1.PublishStreamRequest, brokerv1.PublishStreamResponse]) error {
+	for {
+		req, err := s.Recv()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := n.notLeader(); err != nil {
+			return err
+		}
+		n.c.mu.Lock()
+		n.c.mu.frames++
+		what := n.c.mu.script(n.c.mu.frames)
+		n.c.mu.Unlock()
+		if err := n.frame(s, req, what); err != nil {
+			return err
+		}
+	}
+}
+
+var errCut = status.Error(codes.Unavailable, "fake: connection cut")
+
+func (n *fakeNode) frame(s grpc.BidiStreamingServer[brokerv1.PublishStreamRequest, brokerv1.PublishStreamResponse],
+	req *brokerv1.PublishStreamRequest, what action,
+) error {
+	answer := func(results []*brokerv1.BatchResult) error {
+		return s.Send(&brokerv1.PublishStreamResponse{Frame: req.GetFrame(), Results: results})
+	}
+	switch what {
+	case breakBefore:
+		return errCut
+	case breakAfter:
+		n.c.append(req.GetBatches())
+		return errCut
+	case refuseMoved:
+		n.c.leadNext()
+		return answer(n.c.refuse(req.GetBatches(), &brokerv1.ErrorDetail{Code: string(CodeNotLeader), LeaderAddr: n.c.leaderAddr()}))
+	case refuseFull:
+		return answer(n.c.refuse(req.GetBatches(), &brokerv1.ErrorDetail{Code: string(CodePendingFull), RetryAfterMs: 1}))
+	case lostStored:
+		n.c.append(req.GetBatches())
+		fallthrough
+	case lostUnstored:
+		return answer(n.c.refuse(req.GetBatches(), &brokerv1.ErrorDetail{Code: string(CodeLeadershipLost), Indefinite: true}))
+	case silenceStored:
+		n.c.append(req.GetBatches())
+		fallthrough
+	case silence:
+		n.c.leadNext()
+		<-s.Context().Done()
+		return nil
+	case hold:
+		select {
+		case n.c.held <- struct{}{}:
+		default:
+		}
+		select {
+		case <-n.c.release:
+		case <-s.Context().Done():
+			return nil
+		}
+	case ackTwice:
+		if err := answer(n.c.append(req.GetBatches())); err != nil {
+			return err
+		}
+	case unknownProducer:
+		n.c.mu.Lock()
+		clear(n.c.mu.producers)
+		n.c.mu.Unlock()
+	}
+	return answer(n.c.append(req.GetBatches()))
+}
+
+func (c *cluster) leaderAddr() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.leader
+}
+
+func (c *cluster) refuse(frame []byte, e *brokerv1.ErrorDetail) (results []*brokerv1.BatchResult) {
+	for len(frame) > 0 {
+		_, _, rest, err := batch.Next(frame)
+		if err != nil {
+			c.t.Error(err)
+			return nil
+		}
+		results = append(results, &brokerv1.BatchResult{Error: e})
+		frame = rest
+	}
+	return results
+}
+
+// append stores the batches of a frame as a broker would.
+func (c *cluster) append(frame []byte) (results []*brokerv1.BatchResult) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for len(frame) > 0 {
+		_, b, rest, err := batch.Next(frame)
+		if err != nil {
+			c.t.Error(err)
+			return nil
+		}
+		if _, err := batch.Verify(b); err != nil {
+			c.t.Error(err)
+		}
+		results = append(results, c.appendLocked(append([]byte(nil), b...)))
+		frame = rest
+		n++
+	}
+	c.mu.batches += n
+	c.mu.perFrame = append(c.mu.perFrame, n)
+	return results
+}
+
+func (c *cluster) appendLocked(b []byte) *brokerv1.BatchResult {
+	h, err := batch.ParseHeader(b)
+	if err != nil {
+		c.t.Error(err)
+	}
+	refuse := func(code Code) *brokerv1.BatchResult {
+		return &brokerv1.BatchResult{Error: &brokerv1.ErrorDetail{Code: string(code), Message: "fake refusal"}}
+	}
+	q := c.mu.queues[h.Queue]
+	switch {
+	case q == nil:
+		return refuse(CodeUnknownQueue)
+	case len(b) > c.mu.maxBatch:
+		return refuse(CodeMessageTooLarge)
+	case !c.mu.producers[h.ProducerID]:
+		return refuse(CodeUnknownProducer)
+	}
+	window := q.seen[h.ProducerID]
+	var next int64
+	for _, s := range window {
+		if s.seq == h.FirstSequence {
+			if s.count != h.Count || s.crc != h.CRC {
+				c.t.Errorf("sequence conflict: %+v against %+v", h, s)
+				return refuse(CodeSequenceConflict)
+			}
+			return &brokerv1.BatchResult{BaseOffset: s.offset, LedgerIndex: c.mu.index, Term: c.mu.term, Duplicate: true}
+		}
+		next = s.seq + int64(s.count)
+	}
+	switch {
+	case h.FirstSequence < next:
+		return &brokerv1.BatchResult{BaseOffset: -1, Duplicate: true}
+	case h.FirstSequence > next:
+		return refuse(CodeOutOfOrder)
+	}
+	window = append(window, fakeSeen{seq: h.FirstSequence, count: h.Count, crc: h.CRC, offset: q.end})
+	q.seen[h.ProducerID] = window[max(0, len(window)-dedupWindow):]
+	close(c.mu.arrived)
+	c.mu.arrived = make(chan struct{})
+	c.mu.index++
+	q.batches = append(q.batches, fakeBatch{base: q.end, index: c.mu.index, term: c.mu.term, data: b})
+	base := q.end
+	q.end += int64(h.Count)
+	return &brokerv1.BatchResult{BaseOffset: base, LedgerIndex: c.mu.index, Term: c.mu.term}
+}
+
+// within bounds what a test waits for.
+func within(t testing.TB, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}

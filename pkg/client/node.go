@@ -1,0 +1,105 @@
+package client
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
+)
+
+const (
+	windowBytes      = 8 << 20
+	writeBufferBytes = 256 << 10
+	readBufferBytes  = 64 << 10
+	// maxAnswerBytes bounds what a broker can make us hold for one answer: one batch
+	// of the largest size and some that follow it.
+	maxAnswerBytes = 32 << 20
+)
+
+// node is one broker as seen from here: its address and a connection kept warm.
+type node struct {
+	addr string
+	conn *grpc.ClientConn
+}
+
+func newNode(cfg Config, addr string) (*node, error) {
+	creds := insecure.NewCredentials()
+	if cfg.TLS != nil {
+		creds = credentials.NewTLS(cfg.TLS)
+	}
+	options := []grpc.DialOption{
+		grpc.WithTransportCredentials(creds),
+		grpc.WithIdleTimeout(0),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: time.Second,
+		}),
+		// A broker that is cut off without a word is noticed; it allows a ping per 5 s.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: true}),
+		grpc.WithStaticStreamWindowSize(windowBytes),
+		grpc.WithStaticConnWindowSize(windowBytes),
+		grpc.WithWriteBufferSize(writeBufferBytes),
+		grpc.WithReadBufferSize(readBufferBytes),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
+		grpc.WithNoProxy(),
+	}
+	if dial := cfg.Dialer; dial != nil {
+		options = append(options, grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+			return dial(ctx, addr)
+		}))
+	}
+	conn, err := grpc.NewClient("passthrough:///"+addr, options...)
+	if err != nil {
+		return nil, errorf(CodeInvalidConfig, "broker %q: %v", addr, err)
+	}
+	conn.Connect()
+	return &node{addr: addr, conn: conn}, nil
+}
+
+// watch keeps a WatchLeader stream to the broker and hands on what it says.
+func (n *node) watch(ctx context.Context, tell func(context.Context, report)) error {
+	wait := minBackoff
+	for ctx.Err() == nil {
+		heard, err := n.watchOnce(ctx, tell)
+		if ctx.Err() != nil {
+			break
+		}
+		tell(ctx, report{from: n, err: fromStatus(err)})
+		n.conn.Connect()
+		wait = min(2*wait, maxBackoff)
+		if heard {
+			wait = minBackoff
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+		t.Stop()
+	}
+	return nil
+}
+
+func (n *node) watchOnce(ctx context.Context, tell func(context.Context, report)) (heard bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := brokerv1.NewMessagingServiceClient(n.conn).WatchLeader(ctx, &brokerv1.WatchLeaderRequest{})
+	if err != nil {
+		return false, err
+	}
+	for {
+		resp, err := stream.Recv()
+		if err != nil {
+			return heard, err
+		}
+		heard = true
+		tell(ctx, report{from: n, says: resp})
+	}
+}

@@ -1,0 +1,276 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/ledgermq/ledgermq/pkg/batch"
+)
+
+// Producer publishes to one topic. It is safe for concurrent use.
+type Producer struct {
+	c      *Client
+	cfg    ProducerConfig
+	frames frameCodec
+	room   *semaphore.Weighted // bytes that may still be buffered
+	wake   chan struct{}       // capacity 1: there may be something to send
+	done   chan struct{}       // closed when run has ended
+	cancel context.CancelCauseFunc
+	queues []*outQueue // the list is fixed, what it points to is guarded by mu
+	mu     struct {
+		sync.Mutex
+		sticky   int   // the queue that messages without a key go to at the moment
+		closed   error // why Publish refuses; nil while open
+		flushing int   // Flush calls that wait: no lingering
+		spare    []*batch.Builder
+		limit    int // the size of messages from which the brokers refuse them
+		inFlight int // bytes of sealed batches
+		buffered int // messages not acknowledged
+		stats    ProducerStats
+	}
+}
+
+// ProducerStats counts what became of messages since the Producer was made.
+type ProducerStats struct {
+	// Acked messages are stored; Duplicates of them were found stored by an earlier try.
+	Acked, Duplicates uint64
+	// Failed messages certainly were not stored, Unknown ones may have been. Those that
+	// Publish did not take because its context ended or the Producer is closed count nowhere.
+	Failed, Unknown uint64
+	// Retries counts batches that were sent again.
+	Retries uint64
+	// Buffered messages are not acknowledged yet.
+	Buffered int
+}
+
+// Producer makes a producer for a topic. ctx bounds the look-up of the topic only.
+// Errors are ErrUnknownTopic, an *Error with CodeInvalidConfig, or those of a
+// group that cannot be reached.
+func (c *Client) Producer(ctx context.Context, cfg ProducerConfig) (*Producer, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	topic, err := c.Admin().DescribeTopic(ctx, cfg.Topic)
+	if err != nil {
+		return nil, err
+	}
+	p := &Producer{
+		c: c, cfg: cfg, frames: newFrameCodec(),
+		room: semaphore.NewWeighted(int64(cfg.MaxBufferedBytes)),
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	for i, id := range topic.queueIDs {
+		p.queues = append(p.queues, &outQueue{index: i, id: id})
+	}
+	p.mu.limit = math.MaxInt
+	runCtx, cancel := context.WithCancelCause(c.ctx)
+	p.cancel = cancel
+	if err := c.start(func(context.Context) error { return p.run(runCtx) }); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Queues is the number of queues of the topic.
+func (p *Producer) Queues() int { return len(p.queues) }
+
+// Publish hands a message over and returns its future. It waits while
+// MaxBufferedBytes are under way, until ctx ends: the future then fails with the
+// context's error and the message was certainly not sent. Afterwards ctx has no
+// say. The message's memory is not kept.
+func (p *Producer) Publish(ctx context.Context, m Message) *Result {
+	var scratch [8]batch.RecordHeader
+	now := time.Now()
+	rec := toRecord(&m, now, scratch[:0])
+	size := batch.RecordSize(&rec)
+	if size > min(p.cfg.MaxMessageBytes, p.cfg.MaxBufferedBytes) {
+		return p.refuse(errorf(CodeMessageTooLarge, "message of %d bytes is above the limit of %d", size,
+			min(p.cfg.MaxMessageBytes, p.cfg.MaxBufferedBytes)))
+	}
+	if m.Queue != nil && (*m.Queue < 0 || *m.Queue >= len(p.queues)) {
+		return p.refuse(errorf(CodeUnknownQueue, "topic %q has queues 0 to %d, not %d", p.cfg.Topic, len(p.queues)-1, *m.Queue))
+	}
+	if err := p.room.Acquire(ctx, int64(size)); err != nil {
+		return failedResult(err)
+	}
+	res, ready, err := p.enqueue(&m, &rec, size, now)
+	if err != nil {
+		p.room.Release(int64(size))
+		if errors.Is(err, ErrClosed) {
+			return failedResult(err)
+		}
+		return p.refuse(err)
+	}
+	if ready {
+		p.signal()
+	}
+	return res
+}
+
+// refuse counts a message that can never be stored and makes its future.
+func (p *Producer) refuse(err error) *Result {
+	p.mu.Lock()
+	p.mu.stats.Failed++
+	p.mu.Unlock()
+	return failedResult(err)
+}
+
+// enqueue adds the record to the open batch of its queue; ready tells that the
+// sender has a reason to look.
+func (p *Producer) enqueue(m *Message, rec *batch.Record, size int, now time.Time) (res *Result, ready bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.mu.closed != nil:
+		return nil, false, p.mu.closed
+	case size >= p.mu.limit:
+		return nil, false, errorf(CodeMessageTooLarge, "message of %d bytes: the brokers refused one of %d", size, p.mu.limit)
+	}
+	for {
+		q := p.queueLocked(m)
+		if q.dead != nil {
+			return nil, false, q.dead
+		}
+		if q.open == nil {
+			if q.open, err = p.newBatchLocked(q, now); err != nil {
+				return nil, false, err
+			}
+			ready = true
+		}
+		switch err := q.open.builder.Append(rec); {
+		case err == nil:
+			p.mu.buffered++
+			return q.open.add(size), ready && len(q.flight) < p.cfg.MaxInFlightBatches, nil
+		case errors.Is(err, batch.ErrFull):
+			p.fillLocked(q)
+			ready = true
+		default:
+			p.dropEmptyLocked(q)
+			return nil, false, translate(err)
+		}
+	}
+}
+
+// dropEmptyLocked takes back a batch whose first record was refused.
+func (p *Producer) dropEmptyLocked(q *outQueue) {
+	if q.open != nil && q.open.count == 0 {
+		p.mu.spare = append(p.mu.spare, q.open.builder)
+		q.open = nil
+	}
+}
+
+// translate gives errors of the batch format their code.
+func translate(err error) error {
+	if errors.Is(err, batch.ErrTooLarge) {
+		return &Error{Code: CodeMessageTooLarge, Message: "message is refused", cause: err}
+	}
+	return &Error{Code: CodeInvalidBatch, Message: "message is refused", cause: err}
+}
+
+// queueLocked chooses the queue of a message.
+func (p *Producer) queueLocked(m *Message) *outQueue {
+	switch {
+	case m.Queue != nil:
+		return p.queues[*m.Queue]
+	case m.Key != nil:
+		return p.queues[QueueOfKey(m.Key, len(p.queues))]
+	}
+	return p.queues[p.mu.sticky]
+}
+
+// fillLocked closes the open batch of q to further records.
+func (p *Producer) fillLocked(q *outQueue) {
+	q.full = append(q.full, q.open)
+	q.open = nil
+	p.moveOnLocked(q)
+}
+
+// moveOnLocked lets messages without a key go to the next queue, if it is q's turn.
+func (p *Producer) moveOnLocked(q *outQueue) {
+	if q.index == p.mu.sticky {
+		p.mu.sticky = (p.mu.sticky + 1) % len(p.queues)
+	}
+}
+
+func (p *Producer) newBatchLocked(q *outQueue, now time.Time) (*outBatch, error) {
+	b := &outBatch{topic: p.cfg.Topic, queue: q.index, created: now, done: make(chan struct{})}
+	if n := len(p.mu.spare); n > 0 {
+		b.builder, p.mu.spare = p.mu.spare[n-1], p.mu.spare[:n-1]
+		return b, nil
+	}
+	var err error
+	b.builder, err = batch.NewBuilder(batch.BuilderConfig{
+		MaxBytes: p.cfg.MaxBatchBytes, RecordBytes: batch.MaxBatchBytes,
+		Compression: p.cfg.Compression, Codec: p.c.codec,
+	})
+	return b, err
+}
+
+// signal wakes the sender.
+func (p *Producer) signal() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Flush sends what lingers and waits until all messages that were published
+// before it are acknowledged or have failed; their futures tell which.
+func (p *Producer) Flush(ctx context.Context) error {
+	p.mu.Lock()
+	p.mu.flushing++
+	var waiting []*outBatch
+	for _, q := range p.queues {
+		waiting = append(waiting, q.outstanding()...)
+	}
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		p.mu.flushing--
+		p.mu.Unlock()
+	}()
+	p.signal()
+	for _, b := range waiting {
+		select {
+		case <-b.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// Close refuses further messages, flushes, and ends. When ctx ends first, what is
+// left fails as indefinite (if it was sent) and the context's error is returned.
+func (p *Producer) Close(ctx context.Context) error {
+	p.mu.Lock()
+	if p.mu.closed == nil {
+		p.mu.closed = errProducerClosed
+	}
+	p.mu.Unlock()
+	err := p.Flush(ctx)
+	if err != nil {
+		p.cancel(errProducerClosed)
+	}
+	p.signal()
+	<-p.done
+	p.cancel(nil)
+	return err
+}
+
+var errProducerClosed = &Error{Code: CodeClosed, Message: "producer is closed"}
+
+// Stats returns the counts up to now.
+func (p *Producer) Stats() ProducerStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.mu.stats
+	s.Buffered = p.mu.buffered
+	return s
+}

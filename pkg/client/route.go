@@ -1,0 +1,244 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync/atomic"
+
+	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
+)
+
+// maxNodes bounds how many brokers a client learns of.
+const maxNodes = 64
+
+// route is what is known of the group at one moment. It is immutable.
+type route struct {
+	leader   *node // nil while unknown
+	leaderID string
+	term     int64
+	serving  bool
+	nodes    []*node           // seeds first, then in the order in which they were learned
+	ids      map[string]string // member id by client address
+	trouble  map[string]*Error // newest error of brokers that do not answer, by address
+	answered bool              // some broker answered, ever
+
+	// changed is closed when a newer route exists, leading ends when that one has
+	// another leader.
+	changed chan struct{}
+	leading context.Context
+	moved   context.CancelFunc
+}
+
+// pick returns the broker for a request's n-th try: the leader if it is known,
+// and every other time another one, for a leader that went may be known longer
+// than it lives.
+func (r *route) pick(n int) *node {
+	if r.leader != nil && n%2 == 0 {
+		return r.leader
+	}
+	return r.nodes[n%len(r.nodes)]
+}
+
+// refused tells that every broker turned us away for a reason that will not pass.
+func (r *route) refused() bool {
+	for _, n := range r.nodes {
+		if e := r.trouble[n.addr]; e == nil || !fatal(e.Code) {
+			return false
+		}
+	}
+	return true
+}
+
+// report is what a broker said or did: its view of the leader, or an error.
+type report struct {
+	from *node
+	says *brokerv1.WatchLeaderResponse
+	err  *Error
+}
+
+// router owns the table of brokers and publishes routes.
+type router struct {
+	cfg     Config
+	start   func(func(context.Context) error) error
+	current atomic.Pointer[route]
+	reports chan report
+}
+
+func newRouter(cfg Config, start func(func(context.Context) error) error) *router {
+	rt := &router{cfg: cfg, start: start, reports: make(chan report, maxNodes)}
+	rt.publish(&route{})
+	return rt
+}
+
+// route returns the newest route.
+func (rt *router) route() *route { return rt.current.Load() }
+
+// run owns the table: only this goroutine makes new routes.
+func (rt *router) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case rep := <-rt.reports:
+			rt.apply(rep)
+		}
+	}
+}
+
+// tell hands a report to the router's goroutine.
+func (rt *router) tell(ctx context.Context, rep report) {
+	select {
+	case rt.reports <- rep:
+	case <-ctx.Done():
+	}
+}
+
+// hint passes on what an error said about the leader. It never blocks: a hint that
+// finds the queue full is dropped, the watchers know better anyway.
+func (rt *router) hint(from *node, e *Error) {
+	if from == nil || e == nil || e.Leader == "" {
+		return
+	}
+	says := &brokerv1.WatchLeaderResponse{LeaderAddr: e.Leader, Term: e.Term}
+	select {
+	case rt.reports <- report{from: from, says: says}:
+	default:
+	}
+}
+
+// learn adds brokers to the table and starts to watch them.
+func (rt *router) learn(addrs func(yield func(string) bool)) {
+	next := *rt.route()
+	next.nodes = slices.Clone(next.nodes)
+	for addr := range addrs {
+		if addr == "" || len(next.nodes) >= maxNodes || next.node(addr) != nil {
+			continue
+		}
+		n, err := newNode(rt.cfg, addr)
+		if err != nil {
+			rt.cfg.Logger.Warn("broker address is not usable", "addr", addr, "err", err)
+			continue
+		}
+		next.nodes = append(next.nodes, n)
+		if rt.start(func(ctx context.Context) error { return n.watch(ctx, rt.tell) }) != nil {
+			break // closing
+		}
+	}
+	if len(next.nodes) > len(rt.route().nodes) {
+		rt.publish(&next)
+	}
+}
+
+func (r *route) node(addr string) *node {
+	for _, n := range r.nodes {
+		if n.addr == addr {
+			return n
+		}
+	}
+	return nil
+}
+
+// apply makes the route that follows from a report.
+func (rt *router) apply(rep report) {
+	if rep.says != nil {
+		rt.learn(func(yield func(string) bool) {
+			for _, m := range rep.says.GetMembers() {
+				if !yield(m.GetClientAddr()) {
+					return
+				}
+			}
+			yield(rep.says.GetLeaderAddr())
+		})
+	}
+	next := rt.route().after(rep)
+	if next == nil {
+		return
+	}
+	if old := rt.route(); old.leader != next.leader && next.leader != nil {
+		rt.cfg.Logger.Info("leader changed", "leader", next.leaderID, "addr", next.leader.addr, "term", next.term)
+	}
+	rt.publish(next)
+}
+
+// after returns the route that follows from a report, or nil when nothing changes.
+//
+// The highest term wins. A broker that knows no leader does not take away one
+// that others know, but the leader itself may resign: without that, a group that
+// was wiped and starts again at term 1 would never be found.
+func (r *route) after(rep report) *route {
+	next := *r
+	next.trouble = maps.Clone(r.trouble)
+	if next.trouble == nil {
+		next.trouble = map[string]*Error{}
+	}
+	if rep.err != nil {
+		if old := r.trouble[rep.from.addr]; old != nil && old.Code == rep.err.Code && old.Message == rep.err.Message {
+			return nil
+		}
+		next.trouble[rep.from.addr] = rep.err
+		return &next
+	}
+	delete(next.trouble, rep.from.addr)
+	next.answered = true
+	if members := rep.says.GetMembers(); len(members) > 0 {
+		next.ids = make(map[string]string, len(members))
+		for _, m := range members {
+			next.ids[m.GetClientAddr()] = m.GetId()
+		}
+	}
+	next.follow(rep)
+	if r.answered && len(r.trouble) == len(next.trouble) && next.leader == r.leader &&
+		next.term == r.term && next.serving == r.serving && maps.Equal(next.ids, r.ids) {
+		return nil
+	}
+	return &next
+}
+
+// follow takes over the leader that a report names, if it is to be believed.
+func (r *route) follow(rep report) {
+	s := rep.says
+	leader, term := r.node(s.GetLeaderAddr()), s.GetTerm()
+	resigned := rep.from == r.leader && leader != r.leader
+	switch {
+	case leader == nil && resigned:
+		r.leader, r.leaderID, r.term, r.serving = nil, "", term, false
+	case leader == nil:
+	case leader == r.leader && term <= r.term:
+		r.serving = r.serving || term == r.term && s.GetServing()
+	case term > r.term, r.leader == nil && term == r.term, resigned, r.leader == nil && term == 0:
+		r.leader, r.leaderID, r.serving = leader, s.GetLeader(), s.GetServing()
+		if term != 0 { // a hint may not know its term
+			r.term = term
+		}
+	}
+}
+
+// publish makes next the current route and wakes who waits for it.
+func (rt *router) publish(next *route) {
+	old := rt.current.Load()
+	next.changed = make(chan struct{})
+	if old == nil || old.leader != next.leader {
+		next.leading, next.moved = context.WithCancel(context.Background())
+	}
+	rt.current.Store(next)
+	if old == nil {
+		return
+	}
+	close(old.changed)
+	if old.leader != next.leader {
+		old.moved()
+	}
+}
+
+// closeConnections is called when no goroutine uses them any more.
+func (rt *router) closeConnections() error {
+	var errs []error
+	r := rt.route()
+	r.moved()
+	for _, n := range r.nodes {
+		errs = append(errs, n.conn.Close())
+	}
+	return errors.Join(errs...)
+}
