@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ledgermq/ledgermq/cmd/internal/cli"
+	"github.com/ledgermq/ledgermq/pkg/client"
+)
+
+// memberStatus is a member as `status -o json` shows it. Of a member that does
+// not answer only id, client_addr and error are told.
+type memberStatus struct {
+	ID               string `json:"id"`
+	Reachable        bool   `json:"reachable"`
+	Error            string `json:"error,omitempty"`
+	Role             string `json:"role"`
+	Serving          bool   `json:"serving"`
+	Term             int64  `json:"term"`
+	Leader           string `json:"leader"`
+	LedgerBeginIndex int64  `json:"ledger_begin_index"`
+	LedgerEndIndex   int64  `json:"ledger_end_index"`
+	LedgerEndTerm    int64  `json:"ledger_end_term"`
+	DurableIndex     int64  `json:"durable_index"`
+	CommitIndex      int64  `json:"commit_index"`
+	AppliedIndex     int64  `json:"applied_index"`
+	ClientAddr       string `json:"client_addr"`
+	// LogHash is the rolling CRC over the ledger up to LogHashIndex.
+	LogHash      string `json:"log_hash"`
+	LogHashIndex int64  `json:"log_hash_index"`
+	// StateHash is over what applying the ledger up to AppliedIndex yielded.
+	StateHash   string `json:"state_hash"`
+	Durability  string `json:"durability"`
+	ClusterID   string `json:"cluster_id"`
+	Incarnation string `json:"incarnation"`
+	Version     string `json:"version"`
+}
+
+func toMemberStatus(n client.NodeStatus) memberStatus {
+	if n.Err != nil {
+		return memberStatus{ID: n.ID, ClientAddr: n.Addr, Error: n.Err.Error()}
+	}
+	s := n.Status.GetStatus()
+	return memberStatus{
+		ID: s.GetId(), Reachable: true, Role: s.GetRole(), Serving: s.GetServing(), Term: s.GetTerm(), Leader: s.GetLeader(),
+		LedgerBeginIndex: s.GetLedgerBeginIndex(), LedgerEndIndex: s.GetLedgerEndIndex(), LedgerEndTerm: s.GetLedgerEndTerm(),
+		DurableIndex: s.GetDurableIndex(), CommitIndex: s.GetCommitIndex(), AppliedIndex: s.GetAppliedIndex(),
+		ClientAddr: s.GetClientAddr(),
+		LogHash:    fmt.Sprintf("%08x", s.GetLogHash()), LogHashIndex: s.GetLogHashIndex(), StateHash: fmt.Sprintf("%08x", s.GetStateHash()),
+		Durability: s.GetDurability(), ClusterID: s.GetClusterId(), Incarnation: s.GetIncarnation(), Version: s.GetVersion(),
+	}
+}
+
+func newStatus(a *admin) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show how each member of the cluster is",
+		Long: `Show how each member of the cluster is: one line per member, asked itself.
+
+Exit code 6 when no member leads, so that scripts need not parse anything.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.with(cmd.Context(), func(ctx context.Context, admin *client.Admin) error {
+				nodes, err := admin.Status(ctx)
+				if err != nil {
+					return err
+				}
+				members := make([]memberStatus, len(nodes))
+				for i, n := range nodes {
+					members[i] = toMemberStatus(n)
+				}
+				slices.SortFunc(members, func(a, b memberStatus) int { return strings.Compare(a.ID, b.ID) })
+				if err := a.printStatus(members); err != nil {
+					return err
+				}
+				if !slices.ContainsFunc(members, func(m memberStatus) bool { return m.Role == "LEADER" }) {
+					return &cli.Error{Exit: cli.ExitNoLeader, Code: string(client.CodeNoLeader), Err: errors.New("no member leads: a majority of them must be up and reach each other")}
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func (a *admin) printStatus(members []memberStatus) error {
+	header := []any{"member", "role", "term", "leader", "begin", "end", "end term", "durable", "commit", "applied", "log hash", "durability", "clients"}
+	var rows [][]any
+	for _, m := range members {
+		if !m.Reachable {
+			rows = append(rows, []any{m.ID, "UNREACHABLE", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", m.ClientAddr})
+			continue
+		}
+		role := m.Role
+		if m.Role == "LEADER" && !m.Serving {
+			role += " (not ready)"
+		}
+		rows = append(rows, []any{
+			m.ID, role, m.Term, m.Leader, m.LedgerBeginIndex, m.LedgerEndIndex, m.LedgerEndTerm, m.DurableIndex,
+			m.CommitIndex, m.AppliedIndex, fmt.Sprintf("%s@%d", m.LogHash, m.LogHashIndex), m.Durability, m.ClientAddr,
+		})
+	}
+	return a.print(members, header, rows)
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ledgermq/ledgermq/cmd/internal/cli"
+	"github.com/ledgermq/ledgermq/pkg/client"
+)
+
+// publish stores messages and waits for their acknowledgement.
+func (s *server) publish(topic string, messages ...client.Message) {
+	s.t.Helper()
+	p, err := s.client.Producer(s.t.Context(), client.ProducerConfig{Topic: topic})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, m := range messages {
+		p.Publish(s.t.Context(), m)
+	}
+	if err := p.Close(s.t.Context()); err != nil || p.Stats().Acked != uint64(len(messages)) {
+		s.t.Fatal(err, p.Stats())
+	}
+}
+
+// numbered makes n messages for a queue.
+func numbered(queue, n int) []client.Message {
+	var messages []client.Message
+	for i := range n {
+		messages = append(messages, client.Message{Queue: &queue, Value: fmt.Appendf(nil, "q%d-%03d", queue, i)})
+	}
+	return messages
+}
+
+func lines(queue, from, to int) string {
+	var b strings.Builder
+	for i := from; i < to; i++ {
+		fmt.Fprintf(&b, "q%d-%03d\n", queue, i)
+	}
+	return b.String()
+}
+
+func TestValues(t *testing.T) {
+	s := startServer(t, map[string]int{"t": 1, "two": 2, "empty": 3})
+	s.publish("t", numbered(0, 100)...)
+	s.publish("two", append(numbered(0, 50), numbered(1, 50)...)...)
+	for _, tc := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"t"}, lines(0, 0, 100)},
+		{[]string{"t", "--from", "@37"}, lines(0, 37, 100)},
+		{[]string{"t", "--from", "@100"}, ""},
+		{[]string{"t", "--from", "latest"}, ""},
+		{[]string{"t", "-n", "3"}, lines(0, 0, 3)},
+		{[]string{"two", "--queue", "1"}, lines(1, 0, 50)},
+		{[]string{"empty"}, ""},
+		{[]string{"t", "--follow", "-n", "100"}, lines(0, 0, 100)},
+	} {
+		got := s.command("", tc.args...)
+		if got.exit != cli.ExitOK || got.err != "" {
+			t.Errorf("%v: exit %d, %s", tc.args, got.exit, got.err)
+		}
+		if diff := cmp.Diff(tc.want, got.out); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", tc.args, diff)
+		}
+	}
+	if got := s.command("", "two"); strings.Count(got.out, "\n") != 100 {
+		t.Errorf("both queues: %+v", got)
+	}
+}
+
+// TestJSONLinesAreExact is the first half of `consumer -o jsonl | producer -i jsonl`.
+func TestJSONLinesAreExact(t *testing.T) {
+	s := startServer(t, map[string]int{"t": 1})
+	rng := rand.New(rand.NewPCG(3, 4))
+	random := func() []byte {
+		b := make([]byte, rng.IntN(30))
+		for i := range b {
+			b[i] = byte(rng.UintN(256))
+		}
+		return b
+	}
+	queue := 0
+	var want []client.Message
+	for i := range 300 {
+		m := client.Message{Queue: &queue, Value: random(), Tag: strings.ToValidUTF8(string(random()), "?"), Timestamp: time.UnixMilli(int64(i))}
+		if rng.IntN(2) == 0 {
+			m.Key = random()
+			m.Headers = []client.Header{{Key: "h", Value: random()}}
+		}
+		want = append(want, m)
+	}
+	s.publish("t", want...)
+	out := s.command("", "t", "-o", "jsonl")
+	if out.exit != cli.ExitOK {
+		t.Fatal(out)
+	}
+	var got []client.Message
+	for line := range strings.Lines(out.out) {
+		m, err := cli.FromJSON([]byte(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, m)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestPretty(t *testing.T) {
+	s := startServer(t, map[string]int{"t": 1})
+	at := time.Date(2026, 11, 22, 11, 0, 0, 5e6, time.Local)
+	s.publish(
+		"t", client.Message{Key: []byte("k"), Value: []byte("héllo"), Tag: "a b", Timestamp: at, Headers: []client.Header{{Key: "h", Value: []byte("v")}}},
+		client.Message{Value: []byte("bell\a\xff"), Timestamp: at},
+	)
+	got := s.command("", "t", "-o", "pretty")
+	want := "t/0@0  2026-11-22 11:00:00.005  tag=a b  key=k  h=v  héllo\nt/0@1  2026-11-22 11:00:00.005  \"bell\\a\\xff\"\n"
+	if got.out != want {
+		t.Errorf("got %q, want %q", got.out, want)
+	}
+}
+
+func TestFollowUntilInterrupted(t *testing.T) {
+	s := startServer(t, map[string]int{"t": 1})
+	c := s.start("t", "--follow")
+	s.publish("t", numbered(0, 10)...)
+	c.await(10)
+	s.publish("t", numbered(0, 10)...)
+	c.await(20)
+	c.signals <- os.Interrupt
+	if got := c.wait(); got.exit != cli.ExitOK || got.err != "read 20\n" || got.out != lines(0, 0, 10)+lines(0, 0, 10) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestInterruptedBeforeItsEnd(t *testing.T) {
+	s := startServer(t, map[string]int{"t": 1})
+	c := s.start("t", "--follow", "-n", "5")
+	s.publish("t", numbered(0, 2)...)
+	c.await(2)
+	c.signals <- os.Interrupt
+	if got := c.wait(); got.exit != cli.ExitInterrupted || got.err != "read 2\n" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestReaderGoesAway(t *testing.T) {
+	s := startServer(t, map[string]int{"t": 1})
+	s.publish("t", numbered(0, 100)...)
+	r, w := io.Pipe()
+	_ = r.Close()
+	var errs bytes.Buffer
+	if exit := run(t.Context(), []string{"t", "--server", s.addr}, cli.Streams{Out: w, Err: &errs}, nil); exit != cli.ExitOK || errs.Len() > 0 {
+		t.Errorf("exit %d, %s", exit, errs.String())
+	}
+}
+
+func TestBench(t *testing.T) {
+	s := startServer(t, map[string]int{"t": 1})
+	s.publish("t", numbered(0, 100)...)
+	got := s.command("", "t", "--bench")
+	var b benchJSON
+	if err := json.Unmarshal([]byte(got.out), &b); err != nil || b.Messages != 100 || b.Bytes != 600 || b.MsgsPerS <= 0 {
+		t.Errorf("%+v: %v", got, err)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	s := startServer(t, map[string]int{"t": 2})
+	for _, tc := range []struct {
+		args []string
+		exit cli.ExitCode
+		err  string
+	}{
+		{[]string{"nope"}, cli.ExitNotFound, "topic create nope --queues 1 (exit 4, UNKNOWN_TOPIC)"},
+		{nil, cli.ExitUsage, "give exactly one topic"},
+		{[]string{"t", "--from", "yesterday"}, cli.ExitUsage, "want earliest, latest or @OFFSET"},
+		{[]string{"t", "--from", "@-1"}, cli.ExitUsage, "want earliest, latest or @OFFSET"},
+		{[]string{"t", "--from", "@7"}, cli.ExitNotFound, "OFFSET_TOO_HIGH"},
+		{[]string{"t", "--queue", "2"}, cli.ExitNotFound, `topic "t" has queues 0 to 1, not 2`},
+		{[]string{"t", "--follow", "--exit-at-end"}, cli.ExitUsage, "exclude each other"},
+	} {
+		got := s.command("", tc.args...)
+		if got.exit != tc.exit || !strings.Contains(got.err, tc.err) {
+			t.Errorf("%v: %+v, want exit %d, %s", tc.args, got, tc.exit, tc.err)
+		}
+	}
+}

@@ -1,0 +1,7 @@
+// Command consumer prints the messages of a topic.
+//
+//	consumer orders --server 127.0.0.1:10911 --from earliest
+//
+// It reads committed messages by offset and commits nothing itself. One goroutine
+// waits for signals, one reads and prints; both belong to the errgroup of one run.
+package main

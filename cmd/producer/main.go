@@ -1,0 +1,24 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/ledgermq/ledgermq/cmd/internal/cli"
+)
+
+func main() {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGPIPE)
+	os.Exit(int(run(context.Background(), os.Args[1:], cli.OSStreams(), signals)))
+}
+
+// run is the program: it returns the exit code. The first signal ends reading,
+// the second one everything.
+func run(ctx context.Context, args []string, streams cli.Streams, signals <-chan os.Signal) cli.ExitCode {
+	p := &program{streams: streams, signals: signals}
+	return cli.Execute(ctx, p.command(), args, streams)
+}

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ledgermq/ledgermq/cmd/internal/cli"
+	"github.com/ledgermq/ledgermq/pkg/client"
+)
+
+// consume returns all messages of a topic, per queue.
+func (s *server) consume(topic string) [][]client.Message {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	cs, err := s.client.Consumer(ctx, client.ConsumerConfig{Topic: topic})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer cs.Close()
+	ranges, err := cs.Ranges(ctx)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	queues, left := make([][]client.Message, len(ranges)), int64(0)
+	for _, r := range ranges {
+		left += r.End - r.First
+	}
+	for ; left > 0; left-- {
+		m, err := cs.Next(ctx)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		queues[*m.Queue] = append(queues[*m.Queue], m)
+	}
+	return queues
+}
+
+func texts(messages []client.Message) []string {
+	var out []string
+	for _, m := range messages {
+		out = append(out, string(m.Value))
+	}
+	return out
+}
+
+func TestLinesAreExact(t *testing.T) {
+	s := startServer(t, map[string]int{"a": 1, "b": 1, "c": 1, "d": 1, "e": 1})
+	file := filepath.Join(t.TempDir(), "lines")
+	if err := os.WriteFile(file, []byte("from\r\na file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		stdin string
+		args  []string
+		want  []string
+	}{
+		{"one\n\ntwo \r\n\xff\x00\nlast", []string{"a"}, []string{"one", "", "two \r", "\xff\x00", "last"}},
+		{"x\x00y\nz\x00", []string{"b", "--delimiter", `\0`, "--compress", "s2"}, []string{"x", "y\nz"}},
+		{"all\nof\nit\n", []string{"c", "-i", "raw", "--compress", "zstd"}, []string{"all\nof\nit\n"}},
+		{"stdin\n", []string{"d", file, "-", file}, []string{"from\r", "a file", "stdin", "from\r", "a file"}},
+		{"", []string{"e"}, nil},
+	} {
+		got := s.command(tc.stdin, tc.args...)
+		if got.exit != cli.ExitOK || got.out != "" || got.err != "" {
+			t.Errorf("%v: %+v", tc.args, got)
+		}
+		if diff := cmp.Diff(tc.want, texts(s.consume(tc.args[0])[0])); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", tc.args, diff)
+		}
+	}
+}
+
+func TestKeysAndQueues(t *testing.T) {
+	s := startServer(t, map[string]int{"keys": 4, "queue": 4})
+	if got := s.command("k=v=w\nno key\n=empty key\n", "keys", "--key-delimiter", "="); got.exit != cli.ExitOK {
+		t.Fatal(got)
+	}
+	found := map[string]string{}
+	for q, messages := range s.consume("keys") {
+		for _, m := range messages {
+			found[string(m.Value)] = fmt.Sprintf("%q %t", m.Key, m.Key == nil)
+			if m.Key != nil && q != client.QueueOfKey(m.Key, 4) {
+				t.Errorf("key %q is in queue %d", m.Key, q)
+			}
+		}
+	}
+	want := map[string]string{"v=w": `"k" false`, "no key": `"" true`, "empty key": `"" false`}
+	if diff := cmp.Diff(want, found); diff != "" {
+		t.Error(diff)
+	}
+	if got := s.command("a\nb\n", "queue", "--queue", "2"); got.exit != cli.ExitOK {
+		t.Fatal(got)
+	}
+	if diff := cmp.Diff([]string{"a", "b"}, texts(s.consume("queue")[2])); diff != "" {
+		t.Error(diff)
+	}
+	if got := s.command("a\n", "queue", "--queue", "4"); got.exit != cli.ExitNotFound || !strings.Contains(got.err, "UNKNOWN_QUEUE") {
+		t.Errorf("queue 4 of 4: %+v", got)
+	}
+}
+
+// TestJSONLinesAreExact is the second half of `consumer -o jsonl | producer -i jsonl`.
+func TestJSONLinesAreExact(t *testing.T) {
+	s := startServer(t, map[string]int{"t": 3})
+	rng := rand.New(rand.NewPCG(1, 2))
+	random := func() []byte {
+		b := make([]byte, rng.IntN(40))
+		for i := range b {
+			b[i] = byte(rng.UintN(256))
+		}
+		return b
+	}
+	var input strings.Builder
+	want := make([][]client.Message, 3)
+	for range 500 {
+		q := rng.IntN(3)
+		m := client.Message{Queue: &q, Value: random(), Tag: strings.ToValidUTF8(string(random()), "�"), Timestamp: time.UnixMilli(rng.Int64N(1 << 40))}
+		if rng.IntN(2) == 0 {
+			m.Key = random()
+		}
+		for range rng.IntN(3) {
+			m.Headers = append(m.Headers, client.Header{Key: strings.ToValidUTF8(string(random()), "?"), Value: random()})
+		}
+		want[q] = append(want[q], m)
+		line, err := json.Marshal(cli.ToJSON(&m))
+		if err != nil {
+			t.Fatal(err)
+		}
+		input.Write(append(line, '\n'))
+	}
+	if got := s.command(input.String(), "t", "-i", "jsonl"); got.exit != cli.ExitOK {
+		t.Fatal(got)
+	}
+	got := s.consume("t")
+	for _, messages := range got {
+		for i := range messages {
+			messages[i] = client.Message{
+				Queue: messages[i].Queue, Key: messages[i].Key, Value: messages[i].Value, Tag: messages[i].Tag,
+				Headers: messages[i].Headers, Timestamp: messages[i].Timestamp,
+			}
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestReceipts(t *testing.T) {
+	s := startServer(t, map[string]int{"t": 1})
+	if got := s.command("a\nb\n", "t", "-o", "text"); !strings.HasPrefix(got.out, "t/0@0 term=1 index=") || strings.Count(got.out, "\n") != 2 {
+		t.Errorf("%+v", got)
+	}
+	got := s.command("c\n", "t", "-o", "jsonl")
+	var r receiptJSON
+	if err := json.Unmarshal([]byte(got.out), &r); err != nil || r.Offset != 2 || r.Topic != "t" || r.LedgerIndex == 0 {
+		t.Errorf("%+v: %+v, %v", got, r, err)
+	}
+	if got := s.command("", "version"); got.exit != cli.ExitUsage { // --server belongs to publishing
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestBench(t *testing.T) {
+	s := startServer(t, map[string]int{"t": 2})
+	got := s.command("", "t", "--bench", "-n", "2k", "--size", "100", "--rate", "20k/s", "-o", "json")
+	var b benchJSON
+	if err := json.Unmarshal([]byte(got.out), &b); err != nil || got.exit != cli.ExitOK {
+		t.Fatalf("%+v: %v", got, err)
+	}
+	if b.Acked != 2000 || b.Failed+b.Unknown != 0 || b.MsgsPerS <= 0 || b.MsgsPerS > 25000 || b.AckP50MS <= 0 || b.AckP999MS < b.AckP99MS {
+		t.Errorf("%+v", b)
+	}
+	if got := s.command("", "t", "--bench", "-n", "10"); !strings.Contains(got.out, "acked 10  unknown 0  failed 0") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestInterruptFlushes(t *testing.T) {
+	s := startServer(t, map[string]int{"t": 1})
+	c := s.start("t", "-o", "text")
+	if _, err := c.stdin.Write([]byte(strings.Repeat("x\n", 100))); err != nil {
+		t.Fatal(err)
+	}
+	c.await(100)
+	c.signals <- os.Interrupt
+	if got := c.wait(); got.exit != cli.ExitInterrupted || got.err != "acked 100, unknown 0\n" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestSecondInterruptLeaves(t *testing.T) {
+	s := startServer(t, map[string]int{"t": 1})
+	c := s.start("t", "-o", "text")
+	if _, err := c.stdin.Write([]byte("stored\n")); err != nil {
+		t.Fatal(err)
+	}
+	c.await(1)
+	s.broker.Kill()
+	for range 2 { // the second write returns when the first line was taken
+		if _, err := c.stdin.Write([]byte(strings.Repeat("not stored\n", 10000))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.signals <- os.Interrupt
+	c.signals <- os.Interrupt
+	got := c.wait()
+	var unknown, failed int
+	if n, _ := fmt.Sscanf(got.err, "acked 1, unknown %d, failed %d", &unknown, &failed); got.exit != cli.ExitInterrupted || n == 0 || unknown+failed == 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	s := startServer(t, map[string]int{"t": 1})
+	for _, tc := range []struct {
+		stdin string
+		args  []string
+		exit  cli.ExitCode
+		err   string
+	}{
+		{"x", []string{"nope"}, cli.ExitNotFound, "broker admin --server " + s.addr + " topic create nope --queues 1 (exit 4, UNKNOWN_TOPIC)"},
+		{"x", nil, cli.ExitUsage, "no topic given; see 'producer --help' (exit 2, USAGE)"},
+		{"x", []string{"t", "--sped"}, cli.ExitUsage, "unknown flag: --sped"},
+		{"x", []string{"t", "-o", "xml"}, cli.ExitUsage, "want one of none, text, jsonl, json"},
+		{"x", []string{"t", "-o", "json"}, cli.ExitUsage, "-o json is for --bench"},
+		{"x", []string{"t", "--rate", "fast"}, cli.ExitUsage, "messages per second"},
+		{"x", []string{"t", "--delimiter", ""}, cli.ExitUsage, "--delimiter is empty"},
+		{"x", []string{"t", "--tls-cert", "c"}, cli.ExitUsage, "belong together"},
+		{"x", []string{"t", "no such file"}, cli.ExitUsage, "no such file or directory"},
+		{"{\"value\":\"a\"}\n{\"valu\":\"b\"}\n", []string{"t", "-i", "jsonl"}, cli.ExitPartial, "-:2: json: unknown field \"valu\""},
+		{strings.Repeat("x", 5<<20), []string{"t"}, cli.ExitFailed, "MESSAGE_TOO_LARGE"},
+		{strings.Repeat("x", 17<<20), []string{"t"}, cli.ExitFailed, "message 1 is longer than 16777216 bytes"},
+	} {
+		got := s.command(tc.stdin, tc.args...)
+		if got.exit != tc.exit || !strings.Contains(got.err, tc.err) {
+			t.Errorf("%.40v: exit %d, %s\nwant exit %d, %s", tc.args, got.exit, got.err, tc.exit, tc.err)
+		}
+	}
+	if diff := cmp.Diff([]string{"a"}, texts(s.consume("t")[0])); diff != "" {
+		t.Error(diff)
+	}
+}
