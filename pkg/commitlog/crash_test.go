@@ -42,7 +42,7 @@ func crashAt(cfg commitlog.Config, fs *crashfs.FS, n int, after bool) (*model, e
 // several subsets of what was not synced. The log that comes back is legal, and
 // comes back the same a second time.
 func TestCrashAtEveryCall(t *testing.T) {
-	variants := 4
+	variants := 5
 	if long(t) {
 		variants = 40
 	}
@@ -71,7 +71,8 @@ func TestCrashAtEveryCall(t *testing.T) {
 	}
 }
 
-// crashDisk is the disk after the cut: nothing unsynced, all of it, or chance.
+// crashDisk is the disk after the cut: nothing unsynced, all of it, some of it
+// with garbage where the rest was being written, or chance.
 func crashDisk(fs *crashfs.FS, variant int, rng *rand.Rand) *crashfs.FS {
 	switch variant {
 	case 0:
@@ -81,6 +82,19 @@ func crashDisk(fs *crashfs.FS, variant int, rng *rand.Rand) *crashfs.FS {
 			KeepSector: func(string, int64) bool { return true },
 			KeepSize:   func(string) bool { return true },
 			KeepDirOp:  func(int) bool { return true },
+		})
+	case 2:
+		coin := func() bool { return rng.IntN(2) == 0 }
+		return fs.CrashWith(crashfs.Loss{
+			Sector:     512,
+			KeepSector: func(string, int64) bool { return coin() },
+			KeepSize:   func(string) bool { return coin() },
+			KeepDirOp:  func(int) bool { return coin() },
+			Scramble: func(b []byte) {
+				for i := range b {
+					b[i] = byte(rng.Uint32())
+				}
+			},
 		})
 	}
 	return fs.Crash(rng)

@@ -78,11 +78,11 @@ func outcome(fs *crashfs.FS, all [][]byte, torn int) (refused bool, err error) {
 	return false, fmt.Errorf("opened with %d entries of %d, recovery %+v", len(got), len(all), l.Recovery())
 }
 
-// Every byte is flipped, one after another.
+// Every byte has a bit flipped, one after another.
 func TestFlippedBytes(t *testing.T) {
-	masks, stride := []byte{0x10}, 37
+	stride := 37
 	if long(t) {
-		masks, stride = []byte{0x01, 0x10, 0x80, 0xFF}, 1
+		stride = 1
 	}
 	for _, closed := range []bool{true, false} {
 		fs, all := damagedLog(t, closed)
@@ -99,17 +99,15 @@ func TestFlippedBytes(t *testing.T) {
 				if i%stride != 0 && i%4096 > 112 {
 					continue
 				}
-				for _, mask := range masks {
-					damaged := bytes.Clone(data)
-					damaged[i] ^= mask
-					disk := fs.Clone()
-					disk.WriteFile(path, damaged)
-					no, err := outcome(disk, all, torn)
-					require.NoError(t, err, "%s, byte %d, closed %v", path, i, closed)
-					tried++
-					if no {
-						refused++
-					}
+				damaged := bytes.Clone(data)
+				damaged[i] ^= 1 << (i % 8)
+				disk := fs.Clone()
+				disk.WriteFile(path, damaged)
+				no, err := outcome(disk, all, torn)
+				require.NoError(t, err, "%s, byte %d, closed %v", path, i, closed)
+				tried++
+				if no {
+					refused++
 				}
 			}
 		}

@@ -110,11 +110,13 @@ func putHeader(b []byte, h Header, prevChain uint32) uint32 {
 }
 
 // chainCRC is the rolling CRC of the history that ends with the entry whose
-// header is given.
+// header is given: CRC-32C of prev as four little-endian bytes, then the header.
 func chainCRC(prev uint32, header []byte) uint32 {
-	var p [4]byte
-	binary.LittleEndian.PutUint32(p[:], prev)
-	return crc32.Update(crc32.Checksum(p[:], castagnoli), castagnoli, header[:chainedBytes])
+	state := ^prev // the four bytes enter an empty CRC all at once
+	for range 4 {
+		state = castagnoli[byte(state)] ^ state>>8
+	}
+	return crc32.Update(^state, castagnoli, header[:chainedBytes])
 }
 
 // prevChainOf is the inverse of chainCRC: the chain before an entry, from its

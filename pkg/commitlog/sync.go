@@ -140,6 +140,7 @@ func (l *Log) writeMark(seg *segment, kind groupKind, flags uint16, at tip) erro
 	}
 	seg.wrote(h)
 	l.metrics.written.Add(blockBytes)
+	l.metrics.size.Add(blockBytes)
 	return l.sync(seg, at.index)
 }
 

@@ -1,0 +1,121 @@
+# Everything is a target here; `make` lists them. Needs Go and nothing else
+# (race needs a C compiler, image/up/down/compose need Docker).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GO         ?= go
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+SIM_FOR    ?= 40s
+FUZZ_FOR   ?= 10s
+DEMO_FOR   ?= 60s
+RUNS       ?= 10
+COUNT      ?= 1
+IMAGE      ?= ledgermq
+COMPOSE    ?= docker-compose
+
+export GOTOOLCHAIN := local
+# Without cgo nothing needs a C compiler and nothing waits for one; only the race
+# detector cannot do without.
+export CGO_ENABLED := 0
+
+GOFUMPT     = $(GO) tool -modfile=tools/lint/go.mod gofumpt
+STATICCHECK = $(GO) tool -modfile=tools/lint/go.mod staticcheck
+BUF         = $(GO) tool -modfile=tools/buf/go.mod buf
+SOURCES     = $(shell find cmd pkg test tools -name '*.go' ! -name '*.pb.go')
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 14
+
+.PHONY: build
+build: ## static binaries broker, producer, consumer into bin/
+	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/broker ./cmd/producer ./cmd/consumer
+
+.PHONY: gen
+gen: ## generated protobuf code from proto/**/*.proto
+	$(GO) -C tools/protogen run . ../..
+
+.PHONY: fmt
+fmt: ## format all Go code
+	$(GOFUMPT) -w $(SOURCES)
+
+.PHONY: lint
+lint: ## gofumpt is clean, go vet, staticcheck
+	@unformatted=$$($(GOFUMPT) -l $(SOURCES)); \
+	if [ -n "$$unformatted" ]; then echo "not formatted (run make fmt):"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+
+.PHONY: test
+test: ## every package, every kind of test in its short form (under 3 minutes on 2 cores)
+	$(GO) test -short -count=$(COUNT) ./...
+
+.PHONY: race
+race: ## the short tests of the packages with goroutines, under the race detector
+	CGO_ENABLED=1 $(GO) test -race -short -count=$(COUNT) ./pkg/... ./cmd/...
+
+.PHONY: sim
+sim: ## the simulator on fresh seeds for SIM_FOR (40s)
+	$(GO) test ./test/sim -count=1 -v -sim.for $(SIM_FOR)
+
+.PHONY: mutants
+mutants: ## break the rules one by one; each must turn a test red
+	$(GO) test ./test/sim -count=1 -v -timeout 30m -mutants
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZ_FOR (10s) each
+	@grep -rlE '^func Fuzz' --include='*_test.go' pkg cmd test | xargs -n1 dirname | sort -u | while read -r dir; do \
+		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go | sed 's/^func //'); do \
+			echo "fuzz ./$$dir $$target"; \
+			$(GO) test "./$$dir" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ_FOR); \
+		done; \
+	done
+
+.PHONY: e2e
+e2e: ## real processes: a million lines while leaders are killed and paused; bad input
+	$(GO) test -count=1 -v -timeout 20m ./test/e2e ./test/cluster
+
+.PHONY: failover
+failover: ## measure the longest gap between two acks over RUNS (10) failovers of each kind
+	$(GO) test -count=1 -v -timeout 30m ./test/e2e/failover -runs $(RUNS)
+
+.PHONY: bench
+bench: ## benchmarks beside the code
+	$(GO) test -run '^$$' -bench . -benchmem ./pkg/...
+
+.PHONY: demo
+demo: ## three brokers, traffic, a leader killed every 10 s; DEMO_FOR (60s)
+	$(GO) run ./cmd/broker demo --for $(DEMO_FOR)
+
+.PHONY: proto-lint
+proto-lint: ## buf lint, and buf breaking against the main branch (the tool takes minutes to build once)
+	$(BUF) lint
+	@if git rev-parse -q --verify main >/dev/null 2>&1; then \
+		echo "$(BUF) breaking --against .git#branch=main"; $(BUF) breaking --against '.git#branch=main'; \
+	else echo "buf breaking: no branch main to compare with"; fi
+
+.PHONY: image
+image: build ## the container image, from the binaries in bin/
+	mkdir -p bin/data
+	docker build -t $(IMAGE) .
+
+.PHONY: up
+up: image ## three brokers in containers; clients at 127.0.0.1:10911,10921,10931
+	$(COMPOSE) up -d
+
+.PHONY: down
+down: ## stop the containers and forget their data
+	$(COMPOSE) down -v
+
+.PHONY: compose
+compose: image ## the container test: publish, kill the leader's container, consume
+	COMPOSE=1 $(GO) test -count=1 -v -timeout 10m ./test/compose
+
+.PHONY: ci-long
+ci-long: lint race sim e2e fuzz proto-lint mutants ## what ci adds to test, cheap to dear
+	$(GO) run ./cmd/broker demo --for $(DEMO_FOR)
+
+.PHONY: ci
+ci: test ci-long ## everything that must pass before a change lands

@@ -1,0 +1,103 @@
+package commitlog_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ledgermq/ledgermq/pkg/commitlog"
+)
+
+// benchConfig is a log as a broker has it, on the real disk.
+func benchConfig(b *testing.B) commitlog.Config {
+	b.Helper()
+	return commitlog.Config{Dir: b.TempDir(), ClusterID: "c", Group: "g", MemberID: "n"}
+}
+
+// One iteration is one group: an append of batches and its sync.
+func BenchmarkAppendSync(b *testing.B) {
+	for _, bench := range []struct{ batches, size int }{{1, 128}, {1, 1 << 10}, {16, 64 << 10}} {
+		for _, pageCache := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%dx%d/pagecache=%v", bench.batches, bench.size, pageCache), func(b *testing.B) {
+				cfg := benchConfig(b)
+				cfg.PageCache = pageCache
+				l := mustOpen(b, cfg)
+				l.BecomeMaster(1)
+				bodies := make([]commitlog.Body, bench.batches)
+				for i := range bodies {
+					bodies[i] = body(i, bench.size)
+				}
+				b.SetBytes(int64(bench.batches * bench.size))
+				next := Index(0)
+				for b.Loop() {
+					require.NoError(b, l.AppendMaster(1, next, bodies))
+					next += Index(len(bodies))
+					mustSync(b, l)
+					if next%4096 == 0 {
+						require.NoError(b, l.PurgeBefore(next))
+					}
+				}
+			})
+		}
+	}
+}
+
+// The append alone: stamp, copy, chain.
+func BenchmarkAppend(b *testing.B) {
+	for _, size := range []int{128, 1 << 10, 64 << 10} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			cfg := benchConfig(b)
+			cfg.PageCache = true
+			l := mustOpen(b, cfg)
+			l.BecomeMaster(1)
+			bodies := []commitlog.Body{body(1, size)}
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			next, unsynced := Index(0), 0
+			for b.Loop() {
+				require.NoError(b, l.AppendMaster(1, next, bodies))
+				next++
+				if unsynced += size; unsynced > 32<<20 {
+					b.StopTimer()
+					mustSync(b, l)
+					require.NoError(b, l.PurgeBefore(next))
+					unsynced = 0
+					b.StartTimer()
+				}
+			}
+		})
+	}
+}
+
+// Sequential reads of 256 KiB, from memory and from files.
+func BenchmarkRead(b *testing.B) {
+	for _, hot := range []bool{true, false} {
+		for _, size := range []int{128, 1 << 10, 64 << 10} {
+			b.Run(fmt.Sprintf("hot=%v/%d", hot, size), func(b *testing.B) {
+				cfg := benchConfig(b)
+				cfg.PageCache = true
+				if !hot {
+					cfg.TailCacheBytes = 1
+				}
+				l := mustOpen(b, cfg)
+				const total = 32 << 20
+				for written := 0; written < total; written += 1 << 20 {
+					appendN(b, l, 1, (1<<20)/size, size)
+					mustSync(b, l)
+				}
+				end, _ := l.Durable()
+				next, read := Index(0), 0
+				for b.Loop() {
+					f, err := l.Read(next, end, 256<<10)
+					require.NoError(b, err)
+					read += len(f.Bytes)
+					if next = f.Last + 1; next > end {
+						next = 0
+					}
+				}
+				b.SetBytes(int64(read / b.N))
+			})
+		}
+	}
+}

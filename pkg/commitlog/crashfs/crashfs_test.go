@@ -1,0 +1,149 @@
+package crashfs_test
+
+import (
+	"io"
+	"math/rand/v2"
+	"os"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ledgermq/ledgermq/pkg/commitlog"
+	"github.com/ledgermq/ledgermq/pkg/commitlog/crashfs"
+)
+
+func create(t *testing.T, fs *crashfs.FS, path, content string) commitlog.File {
+	t.Helper()
+	f, err := fs.Create(path)
+	require.NoError(t, err)
+	require.NoError(t, f.WriteAt(0, []byte(content[:1]), []byte(content[1:])))
+	return f
+}
+
+func content(t *testing.T, fs *crashfs.FS, path string) string {
+	t.Helper()
+	b, err := fs.ReadFile(path)
+	require.NoError(t, err)
+	return string(b)
+}
+
+// A file that was synced but whose name was not is gone; the other way round it is empty.
+func TestContentAndNameAreSyncedApart(t *testing.T) {
+	fs := crashfs.New()
+	f := create(t, fs, "/d/a", "hello")
+	require.NoError(t, f.Sync())
+	require.Empty(t, fs.CrashWith(crashfs.Loss{}).Files())
+
+	create(t, fs, "/d/b", "world")
+	require.NoError(t, fs.SyncDir("/d"))
+	require.NoError(t, fs.SyncDir("/e"))
+	after := fs.CrashWith(crashfs.Loss{})
+	require.Equal(t, []string{"/d/a", "/d/b"}, after.Files())
+	require.Equal(t, "hello", content(t, after, "/d/a"))
+	require.Empty(t, content(t, after, "/d/b"))
+
+	require.NoError(t, f.WriteAt(0, []byte("HELLO, you")))
+	require.Equal(t, "hello", content(t, fs.CrashWith(crashfs.Loss{}), "/d/a"))
+	kept := crashfs.Loss{Sector: 4, KeepSector: func(_ string, off int64) bool { return off == 4 }}
+	require.Equal(t, "hellO, y", content(t, fs.CrashWith(kept), "/d/a"))
+}
+
+func TestRenamesAndRemovals(t *testing.T) {
+	fs := crashfs.New()
+	require.NoError(t, create(t, fs, "/d/a", "one").Sync())
+	require.NoError(t, create(t, fs, "/d/b", "two").Sync())
+	require.NoError(t, fs.SyncDir("/d"))
+	require.NoError(t, fs.Rename("/d/a", "/d/b"))
+	require.NoError(t, fs.Remove("/d/b"))
+	names, err := fs.List("/d")
+	require.NoError(t, err)
+	require.Empty(t, names)
+	require.Equal(t, []string{"/d/a", "/d/b"}, fs.CrashWith(crashfs.Loss{}).Files())
+	renamed := fs.CrashWith(crashfs.Loss{KeepDirOp: func(n int) bool { return n == 0 }})
+	require.Equal(t, []string{"/d/b"}, renamed.Files())
+	require.Equal(t, "one", content(t, renamed, "/d/b"))
+	require.NoError(t, fs.SyncDir("/d"))
+	require.Empty(t, fs.CrashWith(crashfs.Loss{}).Files())
+	_, err = fs.Open("/d/b")
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestPreallocationReadsAsZero(t *testing.T) {
+	fs := crashfs.New()
+	f := create(t, fs, "/d/a", "x")
+	require.NoError(t, f.Preallocate(1<<40)) // takes no memory
+	size, err := f.Size()
+	require.NoError(t, err)
+	require.Equal(t, int64(1<<40), size)
+	b := []byte{1, 2, 3}
+	n, err := f.ReadAt(b, 1<<39)
+	require.NoError(t, err)
+	require.Equal(t, 3, n)
+	require.Equal(t, []byte{0, 0, 0}, b)
+	_, err = f.ReadAt(b, 1<<40)
+	require.ErrorIs(t, err, io.EOF)
+	require.NoError(t, f.Close())
+	require.ErrorIs(t, f.Sync(), os.ErrClosed)
+}
+
+func TestFaults(t *testing.T) {
+	fs := crashfs.New()
+	f := create(t, fs, "/d/a", "hello")
+	fs.SetFault(func(c crashfs.Call) crashfs.Fault { return crashfs.Fault{Err: syscall.ENOSPC, Keep: 2} })
+	require.ErrorIs(t, f.WriteAt(5, []byte("world")), syscall.ENOSPC)
+	require.ErrorIs(t, f.Sync(), syscall.ENOSPC)
+	fs.FailFrom(2, syscall.EIO, func(c crashfs.Call) bool { return c.Op == crashfs.OpSync })
+	require.NoError(t, f.Sync())
+	require.ErrorIs(t, f.Sync(), syscall.EIO)
+	require.ErrorIs(t, f.WriteAt(5, []byte("w")), syscall.EIO)
+	fs.PowerOff()
+	require.ErrorIs(t, f.Sync(), crashfs.ErrPowerLoss)
+	require.Equal(t, "hellowo", content(t, fs, "/d/a"))
+}
+
+// What a crash leaves is always old or new, sector by sector, and the original
+// goes on unharmed.
+func TestRandomCrash(t *testing.T) {
+	fs := crashfs.New()
+	f := create(t, fs, "/d/a", string(make([]byte, 20_000)))
+	require.NoError(t, f.Sync())
+	require.NoError(t, fs.SyncDir("/d"))
+	ones := make([]byte, 20_000)
+	for i := range ones {
+		ones[i] = 1
+	}
+	require.NoError(t, f.WriteAt(0, ones))
+	rng := rand.New(rand.NewPCG(1, 2))
+	partial := 0
+	for range 100 {
+		after := content(t, fs.Crash(rng), "/d/a")
+		var sum int
+		for off := 0; off < len(after); off += 512 {
+			sector := after[off:min(off+512, len(after))]
+			for _, b := range []byte(sector) {
+				require.Equal(t, sector[0], b)
+			}
+			sum += int(sector[0])
+		}
+		if sum > 0 && sum < 40 {
+			partial++
+		}
+	}
+	require.Positive(t, partial)
+	require.Equal(t, string(ones), content(t, fs, "/d/a"))
+}
+
+func TestCallsAreRecorded(t *testing.T) {
+	fs := crashfs.New()
+	fs.Record(true)
+	f := create(t, fs, "/d/a", "hello")
+	require.NoError(t, f.Sync())
+	require.NoError(t, fs.Rename("/d/a", "/d/b"))
+	var lines []string
+	for _, c := range fs.Calls() {
+		lines = append(lines, c.String())
+	}
+	require.Equal(t, []string{"create a", "write a 0+5", "sync a", "rename a b"}, lines)
+	require.Equal(t, 4, fs.Count())
+}

@@ -1,0 +1,163 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Timeout bounds every wait for something that a healthy cluster does by itself.
+const Timeout = 30 * time.Second
+
+// Config describes a cluster.
+type Config struct {
+	// Members is how many brokers there are; default 3.
+	Members int
+	// Args are further arguments of every `broker serve`.
+	Args []string
+}
+
+// Cluster is a group of broker processes. It ends with its test.
+type Cluster struct {
+	t     testing.TB
+	nodes []*Node
+}
+
+// New prepares a cluster without starting its brokers.
+func New(t testing.TB, cfg Config) *Cluster {
+	t.Helper()
+	n := cfg.Members
+	if n == 0 {
+		n = 3
+	}
+	c := &Cluster{t: t}
+	ports := FreePorts(t, 3*n)
+	var peers []string
+	for i := range n {
+		node := &Node{
+			t: t, ID: fmt.Sprintf("n%d", i+1), Data: filepath.Join(t.TempDir(), "data"),
+			Client: local(ports[3*i]), Peer: local(ports[3*i+1]), HTTP: local(ports[3*i+2]),
+		}
+		peers = append(peers, node.ID+"="+node.Peer)
+		c.nodes = append(c.nodes, node)
+	}
+	for _, node := range c.nodes {
+		node.log = filepath.Join(filepath.Dir(node.Data), node.ID+".log")
+		node.args = append([]string{
+			"serve", "--id", node.ID, "--data", node.Data, "--peers", strings.Join(peers, ","), "--cluster-id", "test",
+			"--client-addr", node.Client, "--peer-addr", node.Peer, "--http-addr", node.HTTP,
+		}, cfg.Args...)
+		t.Cleanup(node.cleanup)
+	}
+	return c
+}
+
+// Start starts a cluster and waits for a leader that serves.
+func Start(t testing.TB, cfg Config) *Cluster {
+	t.Helper()
+	c := New(t, cfg)
+	for _, node := range c.nodes {
+		node.Start()
+	}
+	c.Leader()
+	return c
+}
+
+func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+// FreePorts finds ports of loopback that nobody listens on, outside the range
+// from which the kernel takes the ports of outgoing connections.
+func FreePorts(t testing.TB, n int) []int {
+	t.Helper()
+	var ports []int
+	for range 1000 {
+		port := 10000 + rand.IntN(20000)
+		l, err := net.Listen("tcp", local(port))
+		if err != nil {
+			continue
+		}
+		defer l.Close() // when all are found, so that none is found twice
+		if ports = append(ports, port); len(ports) == n {
+			return ports
+		}
+	}
+	t.Fatalf("no %d free ports on loopback", n)
+	return nil
+}
+
+// Nodes are the brokers in the order of their ids.
+func (c *Cluster) Nodes() []*Node { return c.nodes }
+
+// Node returns the broker with an id.
+func (c *Cluster) Node(id string) *Node {
+	i := slices.IndexFunc(c.nodes, func(n *Node) bool { return n.ID == id })
+	if i < 0 {
+		c.t.Fatalf("no node %q", id)
+	}
+	return c.nodes[i]
+}
+
+// Servers is the value of --server that names every broker.
+func (c *Cluster) Servers() string {
+	var all []string
+	for _, n := range c.nodes {
+		all = append(all, n.Client)
+	}
+	return strings.Join(all, ",")
+}
+
+// Leader waits for a broker that leads and serves, and returns it.
+func (c *Cluster) Leader() *Node {
+	c.t.Helper()
+	return c.LeaderOtherThan(nil)
+}
+
+// LeaderOtherThan waits for a broker other than one that leads and serves.
+func (c *Cluster) LeaderOtherThan(old *Node) *Node {
+	c.t.Helper()
+	var leader *Node
+	c.Eventually("a leader that serves", func(ctx context.Context) bool {
+		var term int64
+		for _, n := range c.nodes {
+			if s, err := n.Status(ctx); err == nil && n != old && s.GetServing() && s.GetTerm() > term {
+				leader, term = n, s.GetTerm()
+			}
+		}
+		return leader != nil
+	})
+	return leader
+}
+
+// Eventually waits until a condition holds, asking every 20 ms, and fails the
+// test after Timeout.
+func (c *Cluster) Eventually(what string, holds func(context.Context) bool) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), Timeout)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !holds(ctx) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			c.t.Fatalf("waited %v for %s", Timeout, what)
+		}
+	}
+}
+
+// Admin runs `broker admin` with arguments against the whole cluster and returns
+// what it printed.
+func (c *Cluster) Admin(args ...string) string {
+	c.t.Helper()
+	out, err := Program(c.t.Context(), "broker", append([]string{"admin", "--server", c.Servers()}, args...)...).CombinedOutput()
+	if err != nil {
+		c.t.Fatalf("broker admin %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
