@@ -23,6 +23,8 @@ export CGO_ENABLED := 0
 GOFUMPT     = $(GO) tool -modfile=tools/lint/go.mod gofumpt
 STATICCHECK = $(GO) tool -modfile=tools/lint/go.mod staticcheck
 BUF         = $(GO) tool -modfile=tools/buf/go.mod buf
+# Tests that start processes have the machine to themselves.
+PROCESSES   = /test/(cluster|compose|e2e)
 SOURCES     = $(shell find cmd pkg test tools -name '*.go' ! -name '*.pb.go')
 
 .PHONY: help
@@ -49,8 +51,9 @@ lint: ## gofumpt is clean, go vet, staticcheck
 	$(STATICCHECK) ./...
 
 .PHONY: test
-test: ## every package, every kind of test in its short form (under 3 minutes on 2 cores)
-	$(GO) test -short -count=$(COUNT) ./...
+test: build ## every package, every kind of test in its short form (under 3 minutes on 2 cores)
+	$(GO) test -short -count=$(COUNT) $$($(GO) list ./... | grep -vE '$(PROCESSES)')
+	PROGRAMS=$(CURDIR)/bin $(GO) test -short -count=$(COUNT) -p 1 $$($(GO) list ./... | grep -E '$(PROCESSES)')
 
 .PHONY: race
 race: ## the short tests of the packages with goroutines, under the race detector
@@ -74,12 +77,12 @@ fuzz: ## every fuzz target for FUZZ_FOR (10s) each
 	done
 
 .PHONY: e2e
-e2e: ## real processes: a million lines while leaders are killed and paused; bad input
-	$(GO) test -count=1 -v -timeout 20m ./test/e2e ./test/cluster
+e2e: build ## real processes: a million lines while leaders are killed and paused; bad input
+	PROGRAMS=$(CURDIR)/bin $(GO) test -count=1 -v -timeout 20m ./test/e2e
 
 .PHONY: failover
-failover: ## measure the longest gap between two acks over RUNS (10) failovers of each kind
-	$(GO) test -count=1 -v -timeout 30m ./test/e2e/failover -runs $(RUNS)
+failover: build ## measure the longest gap between two acks over RUNS (10) failovers of each kind
+	PROGRAMS=$(CURDIR)/bin $(GO) test -count=1 -v -timeout 30m ./test/e2e/failover -runs $(RUNS)
 
 .PHONY: bench
 bench: ## benchmarks beside the code
@@ -111,7 +114,7 @@ down: ## stop the containers and forget their data
 
 .PHONY: compose
 compose: image ## the container test: publish, kill the leader's container, consume
-	COMPOSE=1 $(GO) test -count=1 -v -timeout 10m ./test/compose
+	COMPOSE=1 PROGRAMS=$(CURDIR)/bin $(GO) test -count=1 -v -timeout 10m ./test/compose
 
 .PHONY: ci-long
 ci-long: lint race sim e2e fuzz proto-lint mutants ## what ci adds to test, cheap to dear

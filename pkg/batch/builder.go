@@ -72,7 +72,7 @@ func (b *Builder) Append(r *Record) error {
 		if HeaderBytes+size > b.cfg.RecordBytes {
 			return &LimitError{What: "record bytes", Size: HeaderBytes + size, Max: b.cfg.RecordBytes}
 		}
-		b.buf = b.cfg.Codec.buffer(max(b.cfg.MaxBytes, HeaderBytes+size))[:HeaderBytes]
+		b.buf = b.cfg.Codec.buffer(HeaderBytes + size)[:HeaderBytes] // grows as it needs to
 		b.first, b.newest = r.Timestamp, r.Timestamp
 	} else if len(b.buf)+size > b.cfg.MaxBytes || b.count == MaxRecords {
 		return b.full(size)
@@ -118,6 +118,7 @@ func (b *Builder) Build(s Stamp) ([]byte, error) {
 		out, h.Compression = packed, b.cfg.Compression
 		b.cfg.Codec.Release(b.buf)
 	}
+	out = b.cfg.Codec.fit(out)
 	b.buf, b.count = nil, 0
 	h.put(out)
 	return out, nil

@@ -153,6 +153,24 @@ func TestNoAllocationPerRecord(t *testing.T) {
 	require.LessOrEqual(t, allocs, 5.0)
 }
 
+func TestSmallBatchesHoldNoLargeBuffers(t *testing.T) {
+	for _, how := range compressions {
+		b, err := NewBuilder(BuilderConfig{Compression: how, MaxBytes: 256 << 10})
+		require.NoError(t, err)
+		for round := range 20 {
+			for range map[bool]int{true: 1_500, false: 2}[round%2 == 0] {
+				require.NoError(t, b.Append(&Record{Value: bytes.Repeat([]byte("ab"), 50)}))
+			}
+			out, err := b.Build(Stamp{Queue: 1})
+			require.NoError(t, err)
+			require.LessOrEqual(t, cap(out), max(4*len(out), minBufferBytes+HeaderBytes))
+			if round%2 == 0 {
+				b.cfg.Codec.Release(out)
+			}
+		}
+	}
+}
+
 func TestReleaseKeepsNoHugeBuffer(t *testing.T) {
 	c := NewCodec()
 	c.Release(make([]byte, maxPooledBytes+1))

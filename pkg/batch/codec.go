@@ -8,6 +8,9 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
+// minBufferBytes spares the first records of a batch from growing its buffer.
+const minBufferBytes = 1 << 10
+
 // maxPooledBytes keeps a rare huge batch from staying in memory for ever.
 const maxPooledBytes = 1 << 20
 
@@ -38,15 +41,26 @@ func NewCodec() *Codec {
 func (c *Codec) buffer(n int) []byte {
 	box, _ := c.buffers.Get().(*[]byte)
 	if box == nil {
-		return make([]byte, 0, n)
+		return make([]byte, 0, max(n, minBufferBytes))
 	}
 	buf := *box
 	*box = nil
 	c.boxes.Put(box)
 	if cap(buf) < n {
-		return make([]byte, 0, n)
+		return make([]byte, 0, max(n, minBufferBytes))
 	}
 	return buf[:0]
+}
+
+// fit moves a batch that would waste most of its buffer into one of its size, so
+// that a thousand small batches in flight take no thousand large buffers.
+func (c *Codec) fit(b []byte) []byte {
+	if 4*len(b) >= cap(b) || cap(b) <= minBufferBytes {
+		return b
+	}
+	fitting := append(make([]byte, 0, len(b)), b...)
+	c.Release(b)
+	return fitting
 }
 
 // Release takes back the bytes of a batch that Build returned. Nobody may read

@@ -86,7 +86,7 @@ func FuzzRecords(f *testing.F) {
 // be read, or hold text that only a foreign writer would write.
 func rewrite(t *testing.T, codec *Codec, b []byte) ([]byte, bool) {
 	t.Helper()
-	builder, err := NewBuilder(BuilderConfig{MaxBytes: MaxBatchBytes})
+	builder, err := NewBuilder(BuilderConfig{MaxBytes: MaxBatchBytes, Codec: codec})
 	require.NoError(t, err)
 	for rec, err := range codec.Records(b) {
 		if err != nil {

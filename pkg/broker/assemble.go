@@ -89,7 +89,7 @@ func (b *Broker) ledgerConfig() dledger.Config {
 		MaxPendingBytes:     int64(b.cfg.Limits.MaxPendingBytes + reservedBytes),
 		PeerCredentials:     b.peerCredentials(),
 		OnRole:              func(rc member.RoleChange) { b.roles.Notify(rolechange.Of(rc)) },
-		Logger:              b.log, Registerer: b.metrics.registry,
+		Logger:              b.cfg.Logger, Registerer: b.metrics.registry, // it names the member itself
 	}
 }
 
@@ -134,7 +134,7 @@ func (b *Broker) buildServices() {
 	proposer := &proposer{ledger: b.ledger, timeout: l.AckTimeout, now: time.Now}
 	b.messaging = &messagingService{
 		router:    b.router,
-		publisher: &publisher{limit: int(l.MaxBatchBytes), store: b.store, errors: b.errors, metrics: b.metrics, now: time.Now},
+		publisher: &publisher{limit: int(l.MaxBatchBytes), frame: int(l.MaxFrameBytes), store: b.store, errors: b.errors, metrics: b.metrics, now: time.Now},
 		puller: &puller{
 			store: b.store, ledger: b.ledger, hold: b.hold,
 			maxBytes: int(l.MaxPullBytes), maxWait: l.MaxPullWait, metrics: b.metrics,

@@ -246,7 +246,8 @@ func (b *Broker) close(fault error) error {
 		return fault
 	}
 	b.stop.kill() // nothing left to kill
-	return errors.Join(b.store.Close(), b.ledger.Close(), b.dir.close())
+	// The ledger first: the state must not be on disk ahead of it.
+	return errors.Join(b.ledger.Close(), b.store.Close(), b.dir.close())
 }
 
 // ErrKilled is what Run returns after Kill.

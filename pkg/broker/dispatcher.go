@@ -31,8 +31,9 @@ type dispatcher struct {
 	leaderships *leaderships
 	flushDue    chan struct{} // capacity 1: to the flusher
 
-	applied atomic.Int64
-	entries []state.Entry // reused from step to step
+	applied   atomic.Int64
+	stepBegan atomic.Pointer[time.Time] // nil: waits
+	entries   []state.Entry             // reused from step to step
 }
 
 // run applies what is committed until ctx is done. Any other error is the end of
@@ -67,6 +68,9 @@ func ended(ctx context.Context, doing string, err error) error {
 // step applies some of the entries first to last and returns the index of the
 // last one that it did.
 func (d *dispatcher) step(first, last commitlog.Index) (commitlog.Index, error) {
+	began := time.Now()
+	d.stepBegan.Store(&began)
+	defer d.stepBegan.Store(nil)
 	frame, err := d.ledger.Read(first, last, dispatchBytes)
 	if err != nil {
 		return 0, err

@@ -28,6 +28,7 @@
 //	roles       rolechange.Changer.Run, calls leaderships
 //	dispatcher  owns the way from ledger to state
 //	flusher     brings the state to disk now and then
+//	watchdog    tells the member when its disk hangs
 //	health      keeps grpc.health.v1 true
 //	reloader    looks at certificate files
 //	servers     client gRPC, peer gRPC, HTTP, one goroutine each, and theirs

@@ -81,7 +81,7 @@ func TestErrorsOfThePackagesBelow(t *testing.T) {
 		{&batch.CorruptError{}, CodeCorruptBatch, codes.DataLoss},
 		{batch.ErrInvalid, CodeInvalidBatch, codes.InvalidArgument},
 		{errors.New("disk on fire"), CodeInternal, codes.Internal},
-		{status.Error(codes.ResourceExhausted, "grpc: received message larger than max"), CodeMessageTooLarge, codes.InvalidArgument},
+		{status.Error(codes.ResourceExhausted, "grpc: received message larger than max"), "", codes.ResourceExhausted},
 		{status.Error(codes.Unimplemented, "unknown method"), "", codes.Unimplemented},
 		{context.DeadlineExceeded, "", codes.DeadlineExceeded},
 		{fmt.Errorf("x: %w", context.Canceled), "", codes.Canceled},

@@ -39,7 +39,7 @@ func checks(all ...healthCheck) health {
 // live says whether the process does its work at all. It never depends on other
 // members: restarting this one would not bring them back.
 func (b *Broker) live() health {
-	return checks(healthCheck{"running", b.phase() != phaseStopped, b.phase().String()})
+	return checks(healthCheck{"running", b.phase() != phaseStopped, b.phase().String()}, b.dispatchCheck())
 }
 
 // started says whether data directory, ledger and state are open.
@@ -59,5 +59,5 @@ func (b *Broker) ready() health {
 		"applied", lag <= b.cfg.Limits.ReadyMaxLag,
 		fmt.Sprintf("%d committed entries wait to be applied, at most %d allowed", lag, b.cfg.Limits.ReadyMaxLag),
 	}
-	return checks(healthCheck{"running", b.phase() == phaseRunning, b.phase().String()}, leader, applied)
+	return checks(healthCheck{"running", b.phase() == phaseRunning, b.phase().String()}, leader, applied, b.diskCheck())
 }

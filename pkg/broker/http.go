@@ -2,6 +2,7 @@ package broker
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -33,7 +34,7 @@ func newHTTPServer(b *Broker, listening net.Addr) *http.Server {
 		WriteTimeout:      2 * time.Minute, // a profile takes as long as it was asked to
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    int(16 * kibibyte),
-		ErrorLog:          nil,
+		ErrorLog:          slog.NewLogLogger(b.log.Handler(), slog.LevelDebug), // strangers must not fill the log
 	}
 }
 

@@ -33,6 +33,7 @@ type frame struct {
 // publisher checks publish requests and makes answers of what becomes of them.
 type publisher struct {
 	limit   int // of one batch, bytes
+	frame   int // of one request, bytes
 	store   *state.Store
 	errors  *translator
 	metrics *metrics
@@ -44,8 +45,11 @@ type publisher struct {
 // further batch can be found are an error for the whole request.
 func (p *publisher) parse(number uint64, batches []byte) (*frame, error) {
 	f := &frame{number: number, received: p.now(), size: len(batches)}
-	if len(batches) == 0 {
+	switch {
+	case len(batches) == 0:
 		return nil, errorf(CodeInvalidBatch, "the request holds no batch")
+	case len(batches) > p.frame:
+		return nil, errorf(CodeMessageTooLarge, "request of %d bytes is above limits.max_frame_bytes, %d", len(batches), p.frame)
 	}
 	for rest := batches; len(rest) > 0; {
 		var header batch.Header
@@ -82,7 +86,7 @@ func (p *publisher) check(h batch.Header, body []byte) *Error {
 	return nil
 }
 
-// results fills in what became of the proposed batches.
+// answer fills in what became of the proposed batches.
 func (p *publisher) answer(f *frame) []*brokerv1.BatchResult {
 	res := f.outcome.Load()
 	for i, slot := range f.slots {

@@ -173,6 +173,9 @@ func contiguous(places []state.Location) int {
 // and returns how many that were.
 func (got *pulled) take(frame commitlog.Frame, places []state.Location, limit int) (int, error) {
 	taken := 0
+	if got.batches == nil && frame.First < frame.Last {
+		got.batches = make([]byte, 0, min(limit, len(frame.Bytes)))
+	}
 	for rest := frame.Bytes; len(rest) > 0; {
 		header, body, next, err := commitlog.NextEntry(rest)
 		if err != nil {
@@ -181,15 +184,15 @@ func (got *pulled) take(frame commitlog.Frame, places []state.Location, limit in
 		if len(got.batches) > 0 && len(got.batches)+len(body) > limit {
 			return taken, nil
 		}
-		got.add(header, body, places[taken], len(next) == 0 && taken == 0)
+		got.add(header, body, places[taken])
 		taken++
 		rest = next
 	}
 	return taken, nil
 }
 
-func (got *pulled) add(h commitlog.Header, body []byte, place state.Location, only bool) {
-	if only && got.batches == nil {
+func (got *pulled) add(h commitlog.Header, body []byte, place state.Location) {
+	if got.batches == nil {
 		got.batches = body[:len(body):len(body)] // shared with the log: appending to it copies
 	} else {
 		got.batches = append(got.batches, body...)

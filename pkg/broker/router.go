@@ -117,8 +117,11 @@ func (r *router) wait(ctx context.Context, view leaderView, deadline <-chan time
 	case <-r.stopping:
 		return errorf(CodeShuttingDown, "%s is shutting down", view.self)
 	case <-deadline:
-		if last != nil {
+		switch {
+		case last != nil:
 			return last
+		case view.master:
+			return errorf(CodeLeaderNotReady, "%s leads term %d, but has not been able to commit the entry that opens it for %v: %s", view.self, view.term, r.hold, r.explain())
 		}
 		return errorf(CodeNoLeader, "no leader for %v: %s", r.hold, r.explain())
 	}
@@ -178,9 +181,9 @@ func passing(err error, again bool) bool {
 	}
 	code := reasonOf(err)
 	switch code {
-	case CodeNotLeader, CodeNoLeader, CodeLeaderNotReady, CodeLeaderTransferring:
+	case CodeNotLeader, CodeNoLeader, CodeLeaderNotReady, CodeLeaderTransferring, CodeShuttingDown:
 		return true
-	case CodeLeadershipLost, CodeShuttingDown:
+	case CodeLeadershipLost:
 		return again
 	}
 	return false

@@ -8,7 +8,6 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
@@ -54,7 +53,7 @@ func (t *translator) status(method string, err error) error {
 	own := ownError(err)
 	if own == nil {
 		if st, ok := status.FromError(err); ok {
-			return t.foreign(st)
+			return st.Err() // from gRPC itself, or from another broker: as it is
 		}
 		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 			return status.FromContextError(err).Err()
@@ -67,15 +66,6 @@ func (t *translator) status(method string, err error) error {
 	st, detailErr := status.New(own.Code.info().status, own.Message).WithDetails(t.errorInfo(own))
 	if detailErr != nil {
 		return status.Error(own.Code.info().status, own.Message)
-	}
-	return st.Err()
-}
-
-// foreign passes on a status that came from gRPC or from another broker; only a
-// message above gRPC's limit gets our name for that.
-func (t *translator) foreign(st *status.Status) error {
-	if st.Code() == codes.ResourceExhausted && len(st.Details()) == 0 {
-		return t.status("", errorf(CodeMessageTooLarge, "%s", st.Message()))
 	}
 	return st.Err()
 }

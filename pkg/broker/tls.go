@@ -210,7 +210,7 @@ func (p *peerCredentials) ServerHandshake(net.Conn) (net.Conn, credentials.AuthI
 
 // Info names the protocol.
 func (p *peerCredentials) Info() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "tls", SecurityVersion: "1.3"}
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
 }
 
 // Clone returns p: it holds nothing that changes with a connection.

@@ -116,8 +116,9 @@ func TestTruncateWaitsForSync(t *testing.T) {
 	inSync, goOn := make(chan struct{}), make(chan struct{})
 	holdSync(fs, inSync, goOn)
 	var g errgroup.Group
-	g.Go(func() error { _, err := l.Sync(); return err })
-	<-inSync
+	synced := make(chan error, 1)
+	g.Go(func() error { _, err := l.Sync(); synced <- err; return err })
+	awaitSync(t, inSync, synced)
 	appendN(t, l, 1, 1, 100)
 	f, err := l.Read(0, 3, 1<<20)
 	require.NoError(t, err)
@@ -150,7 +151,7 @@ func TestAbandonDuringSync(t *testing.T) {
 	var g errgroup.Group
 	synced := make(chan error, 1)
 	g.Go(func() error { _, err := l.Sync(); synced <- err; return nil })
-	<-inSync
+	awaitSync(t, inSync, synced)
 	g.Go(func() error { l.Abandon(); return nil })
 	close(goOn)
 	if err := <-synced; err != nil {

@@ -2,6 +2,7 @@ package commitlog_test
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"syscall"
 	"testing"
@@ -46,29 +47,45 @@ func TestCrashAtEveryCall(t *testing.T) {
 	if long(t) {
 		variants = 40
 	}
-	images := 0
-	for n := 1; ; n++ {
-		done := true
-		for _, after := range []bool{false, true} {
-			fs := newFS()
-			m, err := crashAt(config(fs), fs, n, after)
-			done = done && err == nil
-			for v := range variants {
-				rng := rand.New(rand.NewPCG(uint64(n), uint64(v)))
-				disk := crashDisk(fs, v, rng)
-				first, err := reopen(disk, m)
-				require.NoError(t, err, "crash at call %d (after: %v), variant %d", n, after, v)
-				second, err := reopen(disk.CrashWith(crashfs.Loss{}), m)
-				require.NoError(t, err, "crash at call %d (after: %v), variant %d, second time", n, after, v)
-				require.True(t, equalEntries(first, second), "crash at call %d, variant %d: not the same twice", n, v)
-				images++
+	for _, pageCache := range []bool{false, true} {
+		calls, images := 0, 0
+		for done := false; !done; calls++ {
+			done = true
+			for _, after := range []bool{false, true} {
+				fs := newFS()
+				cfg := config(fs)
+				cfg.PageCache = pageCache
+				m, err := crashAt(cfg, fs, calls+1, after)
+				done = done && err == nil
+				if pageCache {
+					m.durable = 0 // nothing is promised but a prefix
+				}
+				for v := range variants {
+					rng := rand.New(rand.NewPCG(uint64(calls), uint64(v)))
+					err := sameTwice(crashDisk(fs, v, rng), m)
+					require.NoError(t, err, "page cache: %v, crash at call %d, after it: %v, variant %d", pageCache, calls+1, after, v)
+					images++
+				}
 			}
 		}
-		if done {
-			t.Logf("%d calls, %d images", n-1, images)
-			return
-		}
+		t.Logf("page cache: %v, %d calls, %d images", pageCache, calls-1, images)
 	}
+}
+
+// sameTwice opens what a crash left, twice.
+func sameTwice(disk *crashfs.FS, m *model) error {
+	first, err := reopen(disk, m)
+	if err != nil {
+		return err
+	}
+	second, err := reopen(disk.CrashWith(crashfs.Loss{}), m)
+	if err != nil {
+		return fmt.Errorf("the second time: %w", err)
+	}
+	if !equalEntries(first, second) {
+		return errors.New("not the same twice")
+	}
+	return nil
 }
 
 // crashDisk is the disk after the cut: nothing unsynced, all of it, some of it

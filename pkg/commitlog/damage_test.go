@@ -142,6 +142,56 @@ func TestLostBlocks(t *testing.T) {
 	}
 }
 
+// Frames go missing that a truncation and the same entries again had written:
+// what is left fits the next segment, and is not what was there.
+func TestLostFramesAreNoticed(t *testing.T) {
+	fs := newFS()
+	l := mustOpen(t, config(fs))
+	appendN(t, l, 1, 4, 100)
+	mustSync(t, l)
+	all := mustEntries(t, l)
+	mustTruncate(t, l, 2)
+	require.NoError(t, l.AppendSlave(bytes.Join(all[2:], nil)))
+	mustSync(t, l)
+	appendN(t, l, 1, 1, 20_000)
+	mustSync(t, l)
+	l.Abandon()
+	path := fs.Files()[0]
+	data, err := fs.ReadFile(path)
+	require.NoError(t, err)
+	clear(data[2*4096:])
+	fs.WriteFile(path, data)
+	_, err = commitlog.Open(config(fs))
+	require.True(t, refusal(err), "%v", err)
+}
+
+// A frame that fits in everything but the segment it was written to: what a
+// file that is used again has behind its new content.
+func TestStaleFrames(t *testing.T) {
+	var disks [2]*crashfs.FS
+	for i := range disks {
+		disks[i] = newFS()
+		l := mustOpen(t, config(disks[i]))
+		appendN(t, l, 1, 1, 100)
+		mustSync(t, l)
+		if i == 1 {
+			appendN(t, l, 1, 1, 100)
+			mustSync(t, l)
+		}
+		l.Abandon()
+	}
+	path := disks[0].Files()[0]
+	ours, err := disks[0].ReadFile(path)
+	require.NoError(t, err)
+	stale, err := disks[1].ReadFile(path)
+	require.NoError(t, err)
+	copy(ours[2*4096:3*4096], stale[2*4096:3*4096])
+	disks[0].WriteFile(path, ours)
+	l := mustOpen(t, config(disks[0]))
+	requireCount(t, l, 1)
+	require.Equal(t, int64(4096), l.Recovery().TornBytes)
+}
+
 // prefix checks that a log that lost everything after a position opens with
 // some of the first entries.
 func prefix(fs *crashfs.FS, all [][]byte, from int) error {

@@ -95,10 +95,15 @@ func TestSlaveFollowsMaster(t *testing.T) {
 		require.Equal(t, a, b)
 	}
 
-	other := mustOpen(t, config(newFS()))
-	appendN(t, other, 1, 21, 101)
-	theirs := mustEntries(t, other)
-	require.ErrorIs(t, follower.AppendSlave(theirs[20]), commitlog.ErrDivergence)
+	for _, term := range []Term{1, 5} { // of an older term; of the same term with another history
+		other := mustOpen(t, config(newFS()))
+		appendN(t, other, term, 22, 101)
+		theirs := mustEntries(t, other)
+		require.ErrorIs(t, follower.AppendSlave(theirs[20]), commitlog.ErrDivergence)
+		require.ErrorIs(t, follower.AppendSlave(bytes.Join(theirs[20:], nil)), commitlog.ErrDivergence)
+		_, err := commitlog.Verify(bytes.Join([][]byte{all[19], theirs[20]}, nil))
+		require.ErrorIs(t, err, commitlog.ErrDivergence)
+	}
 	i, _ := follower.End()
 	require.Equal(t, Index(19), i)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"hash/crc32"
 	"os"
@@ -186,4 +187,24 @@ func holdSync(fs *crashfs.FS, inSync, goOn chan struct{}) {
 		}
 		return crashfs.Fault{}
 	})
+}
+
+// awaitSync waits until holdSync holds a sync. A Sync that returned without one
+// has told a lie.
+func awaitSync(t *testing.T, inSync chan struct{}, synced chan error) {
+	t.Helper()
+	select {
+	case <-inSync:
+	case err := <-synced:
+		t.Fatalf("Sync returned without a sync: %v", err)
+	}
+}
+
+// TestMain keeps the files in which rapid remembers failures out of the tree:
+// the seed that it prints is enough.
+func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.nofailfile", "true"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
 }

@@ -7,46 +7,57 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
-// programs is where Main has put broker, producer and consumer.
-var programs string
+// programsEnv names a directory that holds the programs already; without it
+// they are built when a test first needs them.
+const programsEnv = "PROGRAMS"
 
-// Main builds the programs, runs the tests of a package and ends the process.
-func Main(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
+// programs returns the directory of broker, producer and consumer.
+var programs = sync.OnceValues(func() (string, error) {
+	if dir := os.Getenv(programsEnv); dir != "" {
+		return filepath.Abs(dir)
 	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (int, error) {
-	dir, err := os.MkdirTemp("", "ledgermq-programs-")
-	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(dir)
 	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
-		return 0, fmt.Errorf("go list -m: %w", err)
+		return "", fmt.Errorf("go list -m: %w", err)
 	}
+	dir, err := os.MkdirTemp("", "ledgermq-programs-")
+	if err != nil {
+		return "", err
+	}
+	builtIn = dir
 	build := exec.Command("go", "build", "-buildvcs=false", "-o", dir+string(filepath.Separator), "./cmd/broker", "./cmd/producer", "./cmd/consumer")
 	build.Dir = strings.TrimSpace(string(root))
 	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as they are shipped
 	if out, err := build.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("go build: %w\n%s", err, out)
+		return dir, fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	programs = dir
-	return m.Run(), nil
+	return dir, nil
+})
+
+// Main runs the tests of a package, cleans up after them and ends the process.
+func Main(m *testing.M) {
+	code := m.Run()
+	if builtIn != "" {
+		_ = os.RemoveAll(builtIn)
+	}
+	os.Exit(code)
 }
+
+// builtIn is where programs has put what it built, if it had to.
+var builtIn string
 
 // Program prepares a command of one of the programs: broker, producer or
 // consumer. It ends with ctx, and sees no LEDGERMQ_* variable of the test's own.
 func Program(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(programs, name), args...)
+	dir, err := programs()
+	if err != nil {
+		panic(err) // nothing that needs the programs can go on
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, name), args...)
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "LEDGERMQ_") {
 			cmd.Env = append(cmd.Env, v)

@@ -35,17 +35,17 @@ type way struct {
 
 var ways = []way{
 	{
-		name: "kill -9", after: 2 * time.Second,
+		name: "kill -9", after: time.Second,
 		strike: func(n *cluster.Node) { n.Signal(syscall.SIGKILL) },
 		mend:   func(_ *testing.T, n *cluster.Node) { n.Wait(); n.Start() },
 	},
 	{
-		name: "SIGSTOP", after: 4 * time.Second,
+		name: "SIGSTOP", after: 3 * time.Second,
 		strike: func(n *cluster.Node) { n.Pause() },
 		mend:   func(_ *testing.T, n *cluster.Node) { n.Resume() },
 	},
 	{
-		name: "SIGTERM", after: 2 * time.Second,
+		name: "SIGTERM", after: time.Second,
 		strike: func(n *cluster.Node) { n.Signal(syscall.SIGTERM) },
 		mend: func(t *testing.T, n *cluster.Node) {
 			if code := n.Wait(); code != 0 {
@@ -91,7 +91,7 @@ func measure(t *testing.T, c *cluster.Cluster, w way) (time.Duration, string) {
 		t.Fatal(err)
 	}
 	leader := c.Leader()
-	results := publishEveryMillisecond(ctx, producer, time.Second)
+	results := publishEveryMillisecond(ctx, producer, 500*time.Millisecond)
 	struck := time.Now()
 	w.strike(leader)
 	results = append(results, publishEveryMillisecond(ctx, producer, w.after)...)
