@@ -255,6 +255,48 @@ func TestFailAtEveryCall(t *testing.T) {
 	}
 }
 
+// A group that was written but not synced when the process died is found in the
+// page cache. It is on the disk before it is reported durable.
+func TestRecoverySyncsWhatItFound(t *testing.T) {
+	fs := newFS()
+	l := mustOpen(t, config(fs))
+	appendN(t, l, 1, 2, 100)
+	fs.FailFrom(1, syscall.EIO, func(c crashfs.Call) bool { return c.Op == crashfs.OpSync })
+	_, err := l.Sync()
+	require.Error(t, err)
+	l.Abandon()
+	fs.SetFault(nil)
+	l = mustOpen(t, config(fs))
+	i, _ := l.Durable()
+	require.Equal(t, Index(1), i)
+	l = mustOpen(t, config(fs.CrashWith(crashfs.Loss{})))
+	requireCount(t, l, 2)
+}
+
+// The power goes between the new segment and the seal that says so. Open writes
+// the seal: from then on the segment cannot go missing unnoticed.
+func TestRecoveryFinishesARoll(t *testing.T) {
+	fs := newFS()
+	l := mustOpen(t, config(fs))
+	appendN(t, l, 1, 1, 20_000)
+	mustSync(t, l)
+	appendN(t, l, 1, 1, 20_000)
+	fs.SetFault(func(c crashfs.Call) crashfs.Fault {
+		if c.Op == crashfs.OpWrite && c.Off > 0 {
+			return crashfs.Fault{Err: crashfs.ErrPowerLoss}
+		}
+		return crashfs.Fault{}
+	})
+	_, err := l.Sync()
+	require.ErrorIs(t, err, crashfs.ErrPowerLoss)
+	fs = fs.CrashWith(crashfs.Loss{})
+	require.Len(t, fs.Files(), 2)
+	mustOpen(t, config(fs)).Abandon()
+	require.NoError(t, fs.Remove(fs.Files()[1]))
+	_, err = commitlog.Open(config(fs))
+	require.True(t, refusal(err), "%v", err)
+}
+
 // A failed write or sync is the last thing that a log does.
 func TestFailureIsFinal(t *testing.T) {
 	for _, op := range []crashfs.Op{crashfs.OpWrite, crashfs.OpSync} {

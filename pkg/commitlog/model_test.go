@@ -145,10 +145,11 @@ func longHistory() []step {
 		stepPrepare,
 		stepAppend(1, 5, 3000), stepSync, // 8 blocks: rolls
 		stepAppend(2, 2, 9000), stepSync, // rolls without a prepared segment
+		stepAppend(2, 2, 9000), stepSync, // and again
 		stepAppend(2, 4, 10),
-		stepTruncate(13),       // only in memory
-		stepSync,               // 11, 12
-		stepTruncate(12),       // in the active segment
+		stepTruncate(15),       // only in memory
+		stepSync,               // 13, 14
+		stepTruncate(14),       // in the active segment
 		stepTruncate(3),        // over two segments, in the middle of a group
 		stepAppend(3, 2, 5000), //
 		stepSync, stepPrepare,  //

@@ -43,6 +43,9 @@ func TestAppendTimeNeverRunsBackwards(t *testing.T) {
 	appendN(t, l, 1, 1, 10)
 	now = now.Add(2 * time.Hour)
 	appendN(t, l, 1, 1, 10)
+	mustTruncate(t, l, 3)
+	now = now.Add(-2 * time.Hour)
+	appendN(t, l, 1, 1, 10)
 	var times []int64
 	for _, e := range requireCount(t, l, 4) {
 		h, err := commitlog.ParseHeader(e)
