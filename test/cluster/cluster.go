@@ -125,7 +125,10 @@ func (c *Cluster) LeaderOtherThan(old *Node) *Node {
 	c.Eventually("a leader that serves", func(ctx context.Context) bool {
 		var term int64
 		for _, n := range c.nodes {
-			if s, err := n.Status(ctx); err == nil && n != old && s.GetServing() && s.GetTerm() > term {
+			if n == old {
+				continue // perhaps it cannot even answer
+			}
+			if s, err := n.Status(ctx); err == nil && s.GetServing() && s.GetTerm() > term {
 				leader, term = n, s.GetTerm()
 			}
 		}

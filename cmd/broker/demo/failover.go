@@ -91,11 +91,12 @@ func (k *killer) failOver(ctx context.Context) error {
 	}
 	f.Successor, f.Term, f.AckMS = successor.GetId(), successor.GetTerm(), milliseconds(ack)
 	for _, phase := range successor.GetLastFailover() {
+		took := milliseconds(time.Duration(phase.GetSeconds() * float64(time.Second)))
 		switch phase.GetName() {
 		case "detect":
-			f.DetectMS = phase.GetSeconds() * 1000
+			f.DetectMS = took
 		case "elect":
-			f.ElectMS = f.DetectMS + phase.GetSeconds()*1000
+			f.ElectMS = f.DetectMS + took
 		}
 	}
 	k.note(f)

@@ -54,7 +54,7 @@ func (v verdict) err() error {
 }
 
 func (v verdict) print(w io.Writer) {
-	fmt.Fprintf(w, "\n%d failovers in %v\n", len(v.Failovers), (time.Duration(v.Seconds*10) * 100 * time.Millisecond).String())
+	fmt.Fprintf(w, "\nfailovers: %d in %v\n", len(v.Failovers), (time.Duration(v.Seconds*10) * 100 * time.Millisecond).String())
 	for i, f := range v.Failovers {
 		fmt.Fprintf(w, "  %d  %s\n", i+1, f)
 	}
