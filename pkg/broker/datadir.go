@@ -19,6 +19,7 @@ const (
 	lockFile     = "LOCK"
 	ledgerDir    = "ledger"
 	stateDir     = "state"
+	oldStateDir  = "state.old"
 	freshFile    = "FRESH"
 )
 
@@ -65,7 +66,7 @@ func dirErrorf(format string, args ...any) error {
 // openDataDir locks dir for this process and makes sure that it belongs to
 // this member; a directory that is new, or empty, is given to it.
 func openDataDir(dir, cluster, member string) (*dataDir, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	if err := makeDir(dir); err != nil {
 		return nil, dirErrorf("data dir %s cannot be made: %w", dir, err)
 	}
 	lock, err := lockDir(dir)
@@ -87,6 +88,25 @@ func openDataDir(dir, cluster, member string) (*dataDir, error) {
 	return &dataDir{path: dir, identity: id, lock: lock, fresh: err == nil}, nil
 }
 
+// makeDir makes dir and the parents that it lacks, durably: the ledger below is
+// worth no more than the entry that leads to it.
+func makeDir(dir string) error {
+	parent := filepath.Dir(dir)
+	if info, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) || parent == dir {
+		if err == nil && !info.IsDir() {
+			return fmt.Errorf("%s is not a directory", dir)
+		}
+		return err
+	}
+	if err := makeDir(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
+}
+
 // settle notes that the ledger has been opened.
 func (d *dataDir) settle() error {
 	if !d.fresh {
@@ -101,6 +121,21 @@ func (d *dataDir) settle() error {
 
 func (d *dataDir) ledger() string { return filepath.Join(d.path, ledgerDir) }
 func (d *dataDir) state() string  { return filepath.Join(d.path, stateDir) }
+
+// oldState is where a state is that is being removed.
+func (d *dataDir) oldState() string { return filepath.Join(d.path, oldStateDir) }
+
+// dropState removes the state. It is renamed first: a removal that is cut short
+// leaves something that no start takes for a state.
+func (d *dataDir) dropState(remove func(path string) error) error {
+	if err := os.Rename(d.state(), d.oldState()); err != nil {
+		return err
+	}
+	if err := syncDir(d.path); err != nil {
+		return err
+	}
+	return remove(d.oldState())
+}
 
 // close gives the lock back. The kernel does the same for a killed process.
 func (d *dataDir) close() error { return d.lock.Close() }

@@ -152,6 +152,60 @@ func TestCrashDuringRecovery(t *testing.T) {
 	}
 }
 
+// The same after kill -9: the recovery finds in the page cache what the disk
+// does not have yet, and loses it at any of its calls. If it comes to its end,
+// what it found is on the disk.
+func TestCrashDuringRecoveryAfterKill(t *testing.T) {
+	stride := 5
+	if long(t) {
+		stride = 1
+	}
+	images := 0
+	for _, pageCache := range []bool{false, true} {
+		for n := 1; ; n += stride {
+			fs := newFS()
+			cfg := config(fs)
+			cfg.PageCache = pageCache
+			m, err := crashAt(cfg, fs, n, true)
+			want, openErr := reopen(fs.Fork(), m)
+			require.NoError(t, openErr, "killed at call %d", n)
+			if pageCache {
+				m.durable = 0
+			}
+			images += cutRecovery(t, fs, m, want, uint64(n))
+			if err == nil {
+				break
+			}
+		}
+	}
+	t.Logf("%d images", images)
+}
+
+// cutRecovery cuts the power at every change that the recovery makes.
+func cutRecovery(t *testing.T, killed *crashfs.FS, m *model, want [][]byte, seed uint64) (images int) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(seed, 3))
+	for k := 1; ; k++ {
+		again := killed.Fork()
+		again.FailFrom(k, crashfs.ErrPowerLoss, func(c crashfs.Call) bool { return c.Op.Changes() })
+		l, err := commitlog.Open(config(again))
+		if err == nil {
+			l.Abandon()
+		} else {
+			require.ErrorIs(t, err, crashfs.ErrPowerLoss)
+		}
+		for _, disk := range []*crashfs.FS{again.CrashWith(crashfs.Loss{}), again.Crash(rng)} {
+			got, openErr := reopen(disk, m)
+			require.NoError(t, openErr, "killed at call %d, power cut at change %d of the recovery", seed, k)
+			require.True(t, err != nil || equalEntries(want, got), "killed at call %d, power cut after the recovery", seed)
+			images++
+		}
+		if err == nil {
+			return images
+		}
+	}
+}
+
 // One group is written and the power goes: every subset of its sectors, the
 // lost ones holding what was there before, zeros, or garbage. The group is
 // there as a whole or not at all.

@@ -103,6 +103,15 @@ func (l *Log) Durable() (Index, Term) {
 	return l.mu.durable.index, l.mu.durable.term
 }
 
+// Unsynced is how many bytes of entries, headers included, were appended but
+// are not yet confirmed by a Sync. A leader holds proposals back by it. Entries
+// that a Sync is writing right now count too.
+func (l *Log) Unsynced() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.tail.bytesFrom(l.mu.durable.index + 1)
+}
+
 // Epoch counts the truncations since Open.
 func (l *Log) Epoch() uint64 {
 	l.mu.Lock()

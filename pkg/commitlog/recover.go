@@ -206,6 +206,10 @@ func (r *recovery) repair() error {
 			return fmt.Errorf("drop the torn tail of %s: %w", t.seg.path, err)
 		}
 	}
+	// Before anything is removed: the frame that condemns it may be in the page cache only.
+	if err := r.harden(); err != nil {
+		return err
+	}
 	for n := len(r.doomed) - 1; n >= 0; n-- {
 		if err := l.removeSegment(r.doomed[n]); err != nil {
 			return fmt.Errorf("finish a truncation: %w", err)
@@ -243,14 +247,10 @@ func (r *recovery) removePrepared() error {
 	return nil
 }
 
-// settle syncs what may be in the page cache only, and finishes a roll that a
-// crash cut short.
+// settle syncs the names, and finishes a roll that a crash cut short.
 func (r *recovery) settle() error {
 	l := r.log
 	active := r.segments[len(r.segments)-1]
-	if err := active.file.Sync(); err != nil {
-		return err
-	}
 	if err := l.cfg.FS.SyncDir(l.cfg.Dir); err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ type scanner struct {
 // returns what is wrong with that place. I/O errors are in window.err.
 func (s *scanner) segment(seg *segment, size int64) (why error) {
 	s.reset(seg.file, size)
-	seg.w.pos = blockBytes
+	seg.w.pos, seg.w.synced = blockBytes, blockBytes
 	for why == nil {
 		why = s.frame(seg)
 	}
@@ -88,6 +88,9 @@ func (s *scanner) frame(seg *segment) error {
 	if err != nil {
 		return err
 	}
+	// What the frame proves stands before it. It was proven whether or not the
+	// frame itself has reached the disk.
+	seg.w.synced = max(seg.w.synced, min(int64(g.durableBlocks)*blockBytes, seg.w.pos))
 	seg.wrote(g)
 	return nil
 }

@@ -110,6 +110,18 @@ func (t *tail) gather(from Index, maxBytes int64) (pieces []piece, size int64) {
 	return pieces, size
 }
 
+// bytesFrom is the length of all entries from `from` on, which are in memory.
+func (t *tail) bytesFrom(from Index) (size int64) {
+	n, ok := t.find(from)
+	if !ok {
+		return 0
+	}
+	for _, c := range t.chunks[n:] {
+		size += int64(len(c.buf) - c.start(max(from, c.first)))
+	}
+	return size
+}
+
 // tipAt is the history's end at entry i, which is in memory.
 func (t *tail) tipAt(i Index) tip {
 	n, ok := t.find(i)

@@ -55,6 +55,7 @@ type ballotFile struct {
 	disk   ballotDisk
 	path   string
 	newest ballotSlot
+	torn   error // why one of the slots does not count; nil: both do
 	broken error // a write or sync that failed; final
 }
 
@@ -95,18 +96,31 @@ func writeFirstBallot(disk ballotDisk, owner ballotOwner) error {
 	return disk.Datasync()
 }
 
-// openBallot opens the ballot file in dir.
+// openBallot opens the ballot file in dir. What load then returns is durable.
 func openBallot(dir string, owner ballotOwner) (*ballotFile, error) {
 	path := filepath.Join(dir, ballotFileName)
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open ballot file: %w", err)
 	}
-	b, err := loadBallot(osBallotDisk{f}, path, owner)
+	b, err := resumeBallot(osBallotDisk{f}, path, owner)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return b, nil
+}
+
+// resumeBallot reads the ballot and makes what was read durable. It may have come
+// from the page cache: of a process that was killed between its write and its
+// sync, or whose sync failed and left the pages clean. The slot is written again
+// in its own place, because a sync alone passes clean pages over, and in the other
+// place a torn write would hit the only ballot that is surely on disk.
+func resumeBallot(disk ballotDisk, path string, owner ballotOwner) (*ballotFile, error) {
+	b, err := loadBallot(disk, path, owner)
+	if err != nil {
+		return nil, err
+	}
+	return b, b.write(b.newest)
 }
 
 func loadBallot(disk ballotDisk, path string, owner ballotOwner) (*ballotFile, error) {
@@ -123,7 +137,7 @@ func loadBallot(disk ballotDisk, path string, owner ballotOwner) (*ballotFile, e
 			return nil, fmt.Errorf("ballot file %s: slot %d: %w", path, i, errs[i])
 		}
 	}
-	newest := 0
+	newest, torn := 0, errors.Join(errs[:]...)
 	switch {
 	case errs[0] != nil && errs[1] != nil:
 		return nil, fmt.Errorf("ballot file %s: both slots are damaged (first: %w; second: %w): this member cannot know how it voted and "+
@@ -131,7 +145,7 @@ func loadBallot(disk ballotDisk, path string, owner ballotOwner) (*ballotFile, e
 	case errs[0] != nil, errs[1] == nil && slots[1].sequence > slots[0].sequence:
 		newest = 1
 	}
-	return &ballotFile{disk: disk, path: path, newest: slots[newest]}, nil
+	return &ballotFile{disk: disk, path: path, newest: slots[newest], torn: torn}, nil
 }
 
 // errTornSlot is a slot that a crash in the middle of its write may have left.
@@ -145,7 +159,12 @@ func readBallotSlot(disk ballotDisk, place uint64) (ballotSlot, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return ballotSlot{}, fmt.Errorf("read: %w", err)
 	}
-	slot, err := decodeBallotSlot(raw[:n])
+	if n < len(raw) {
+		// Both slots were written whole before the file got its name: no crash cuts it.
+		return ballotSlot{}, fmt.Errorf("it has %d bytes instead of %d: the file was cut off; restore it, or remove the whole data directory "+
+			"so that the member comes back as a new one", n, len(raw))
+	}
+	slot, err := decodeBallotSlot(raw[:])
 	if err == nil && slot.sequence%2 != place {
 		err = fmt.Errorf("slot of sequence %d stands in the place of another", slot.sequence)
 	}
@@ -172,7 +191,16 @@ func (b *ballotFile) save(ballot member.Ballot) error {
 		return fmt.Errorf("ballot file %s: refused to go from term %d to %d: too far at once", b.path, old.Term, ballot.Term)
 	}
 	next := ballotSlot{owner: b.newest.owner, sequence: b.newest.sequence + 1, ballot: ballot}
-	if _, err := b.disk.WriteAt(encodeBallotSlot(next), slotOffset(next.sequence)); err != nil {
+	if err := b.write(next); err != nil {
+		return err
+	}
+	b.newest = next
+	return nil
+}
+
+// write makes a slot durable in its place.
+func (b *ballotFile) write(slot ballotSlot) error {
+	if _, err := b.disk.WriteAt(encodeBallotSlot(slot), slotOffset(slot.sequence)); err != nil {
 		b.broken = err
 		return fmt.Errorf("write ballot file %s: %w", b.path, err)
 	}
@@ -180,7 +208,6 @@ func (b *ballotFile) save(ballot member.Ballot) error {
 		b.broken = err
 		return fmt.Errorf("sync ballot file %s: %w", b.path, err)
 	}
-	b.newest = next
 	return nil
 }
 
@@ -205,7 +232,7 @@ func encodeBallotSlot(s ballotSlot) []byte {
 func decodeBallotSlot(raw []byte) (ballotSlot, error) {
 	le := binary.LittleEndian
 	if len(raw) != ballotSlotBytes {
-		return ballotSlot{}, fmt.Errorf("%w: it has %d bytes instead of %d", errTornSlot, len(raw), ballotSlotBytes)
+		return ballotSlot{}, fmt.Errorf("it has %d bytes instead of %d", len(raw), ballotSlotBytes)
 	}
 	if got, want := crc32.Checksum(raw[:ballotCRCOffset], castagnoli), le.Uint32(raw[ballotCRCOffset:]); got != want {
 		return ballotSlot{}, fmt.Errorf("%w: its CRC is %08x, it says %08x", errTornSlot, got, want)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -106,9 +107,85 @@ func TestBallotRefusesToStart(t *testing.T) {
 	_, err = openBallot(dir, testOwner)
 	require.ErrorContains(t, err, "ballot file "+path+": both slots are damaged")
 
-	require.NoError(t, os.Truncate(path, 100))
-	_, err = openBallot(dir, testOwner)
-	require.ErrorContains(t, err, "it has 100 bytes instead of 4096")
+	for size, want := range map[int64]string{
+		100:                     "slot 0: it has 100 bytes instead of 4096",
+		ballotSlotBytes:         "slot 1: it has 0 bytes instead of 4096",
+		2*ballotSlotBytes - 100: "slot 1: it has 3996 bytes instead of 4096",
+	} {
+		require.NoError(t, os.Remove(path))
+		require.NoError(t, createBallot(dir, testOwner))
+		require.NoError(t, os.Truncate(path, size))
+		_, err = openBallot(dir, testOwner)
+		require.ErrorContains(t, err, want, "both slots are there from the beginning")
+	}
+}
+
+// A ballot that is read may be in the page cache only. It must be on disk before
+// anyone is told that the vote is given already.
+func TestBallotFoundInTheCacheIsMadeDurable(t *testing.T) {
+	for name, failAt := range map[string]int{"killed before the sync": 0, "failed sync": 2} {
+		t.Run(name, func(t *testing.T) {
+			disk := &memoryDisk{}
+			b := newMemoryBallot(t, disk)
+			require.NoError(t, b.save(member.Ballot{Term: 4}))
+			vote := member.Ballot{Term: 5, VotedFor: "n2"}
+			if failAt == 0 {
+				slot := ballotSlot{owner: testOwner, sequence: b.newest.sequence + 1, ballot: vote}
+				_, err := disk.WriteAt(encodeBallotSlot(slot), slotOffset(slot.sequence))
+				require.NoError(t, err)
+			} else {
+				disk.calls, disk.failAt = 0, failAt
+				require.ErrorIs(t, b.save(vote), errDisk)
+				disk.failAt = 0
+			}
+			again, err := resumeBallot(disk, "ballot", testOwner)
+			require.NoError(t, err)
+			require.Equal(t, vote, again.load())
+			found, err := loadBallot(&memoryDisk{bytes: disk.durable}, "ballot", testOwner)
+			require.NoError(t, err)
+			require.Equal(t, vote, found.load(), "after a power cut")
+			require.Equal(t, disk.bytes, disk.durable)
+
+			// A disk that does not take it: the member does not start.
+			disk.calls, disk.failAt = 0, 2
+			_, err = resumeBallot(disk, "ballot", testOwner)
+			require.ErrorIs(t, err, errDisk)
+		})
+	}
+}
+
+// One damaged slot is what a crash leaves, and is told.
+func TestBallotDamagedSlotIsTold(t *testing.T) {
+	cfg := lonerConfig(t)
+	require.NoError(t, createBallot(cfg.Dir, testOwner))
+	path := filepath.Join(cfg.Dir, ballotFileName)
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	raw[100] ^= 1
+	require.NoError(t, os.WriteFile(path, raw, 0o600))
+	var out bytes.Buffer
+	cfg.Logger = slog.New(slog.NewTextHandler(&out, nil))
+	s, err := Open(cfg)
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	require.Contains(t, out.String(), "one slot is damaged")
+}
+
+// A log that is gone beside a ballot that has voted is a log lost, also when the
+// start is tried twice.
+func TestLostLogIsRefused(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	l, _ := c.publish("x")
+	c.shutDown(l.id)
+	dir := filepath.Join(c.dirs[l.id], logDirName)
+	require.NoError(t, os.RemoveAll(dir))
+	for range 2 {
+		_, err := Open(c.config(l.id, false))
+		require.EqualError(t, err, "commit log "+dir+" is missing or empty, but the ballot file "+filepath.Join(c.dirs[l.id], ballotFileName)+
+			" beside it is of term 1: this member cannot know which entries it acknowledged and must not start; "+
+			"restore the directory, or remove the whole data directory so that the member comes back as a new one")
+		require.NoError(t, os.MkdirAll(dir, 0o700)) // an empty directory is no log either
+	}
 }
 
 // A whole slot that this program does not understand may be the newest one.
@@ -179,8 +256,12 @@ func sealSlot(raw []byte) []byte {
 var errDisk = errors.New("input/output error")
 
 // memoryDisk is a ballot file in memory. Its failAt-th call to write or sync fails.
+// As on a real one a sync writes only what was written since the last one, whether
+// that succeeded or not.
 type memoryDisk struct {
 	bytes     []byte
+	durable   []byte
+	dirty     [2]bool // slots
 	calls     int
 	failAt    int
 	failReads bool
@@ -223,12 +304,24 @@ func (d *memoryDisk) WriteAt(p []byte, off int64) (int, error) {
 	if need := int(off) + len(p); need > len(d.bytes) {
 		d.bytes = append(d.bytes, make([]byte, need-len(d.bytes))...)
 	}
+	d.dirty[off/ballotSlotBytes] = true
 	return copy(d.bytes[off:], p), nil
 }
 
 func (d *memoryDisk) Datasync() error {
+	dirty := d.dirty
+	d.dirty = [2]bool{}
 	if d.fails() {
 		return errDisk
+	}
+	if len(d.durable) < len(d.bytes) {
+		d.durable = append(d.durable, make([]byte, len(d.bytes)-len(d.durable))...)
+	}
+	for slot, is := range dirty {
+		if is {
+			at := slot * ballotSlotBytes
+			copy(d.durable[at:], d.bytes[at:at+ballotSlotBytes])
+		}
 	}
 	return nil
 }

@@ -6,10 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // logDirName is the directory of the commit log within the data directory.
 const logDirName = "commitlog"
+
+// logSegmentSuffix ends the names of the log's segments.
+const logSegmentSuffix = ".seg"
 
 // openOrCreateBallot opens the ballot, or creates it where nothing has ever been.
 // The ballot is made before the first segment of the log, so a log without a
@@ -44,4 +48,39 @@ func mayCreateBallot(dir, path string, fresh bool) error {
 			"restore the file, or remove the whole data directory so that the member comes back as a new one", path)
 	}
 	return nil
+}
+
+// refuseLostLog refuses to begin an empty log beside a ballot that says that this
+// member has taken part: the entries that it acknowledged are gone, and its votes
+// would elect leaders that lack them. It is asked before the log is opened,
+// because an empty log that was made once looks like any other.
+func refuseLostLog(cfg Config, ballot *ballotFile) error {
+	term, dir := ballot.load().Term, filepath.Join(cfg.Dir, logDirName)
+	if term == 0 {
+		return nil
+	}
+	names, err := listLog(cfg, dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("look for a commit log: %w", err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, logSegmentSuffix) {
+			return nil
+		}
+	}
+	return fmt.Errorf("commit log %s is missing or empty, but the ballot file %s beside it is of term %d: this member cannot know which entries it "+
+		"acknowledged and must not start; restore the directory, or remove the whole data directory so that the member comes back as a new one",
+		dir, ballot.path, term)
+}
+
+func listLog(cfg Config, dir string) ([]string, error) {
+	if cfg.Log.FS != nil {
+		return cfg.Log.FS.List(dir)
+	}
+	entries, err := os.ReadDir(dir)
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, err
 }

@@ -46,7 +46,7 @@ type Config struct {
 	Member member.Config
 	// MaintainInterval is the tick of the state maintainer. Default 10 ms.
 	MaintainInterval time.Duration
-	// RPCTimeout bounds each vote, heartbeat and transfer request. Default: half
+	// RPCTimeout bounds each vote, heartbeat and transfer request. Default:
 	// the election timeout.
 	RPCTimeout time.Duration
 
@@ -55,8 +55,9 @@ type Config struct {
 	Log commitlog.Config
 
 	// MaxPendingProposals and MaxPendingBytes bound the proposals that wait for a
-	// quorum; beyond them Propose refuses with LEADER_PENDING_FULL. Defaults
-	// 16384 and 64 MiB.
+	// quorum; MaxPendingBytes also bounds what waits for this member's own disk.
+	// Beyond them Propose refuses with LEADER_PENDING_FULL. Defaults 16384 and
+	// 64 MiB.
 	MaxPendingProposals int
 	MaxPendingBytes     int64
 	// MaxPushBytes bounds the entries of one push; one larger entry still goes
@@ -85,7 +86,7 @@ func (c Config) withDefaults() Config {
 		c.MaintainInterval = 10 * time.Millisecond
 	}
 	if c.RPCTimeout == 0 {
-		c.RPCTimeout = electionTimeout(c.Member) / 2
+		c.RPCTimeout = electionTimeout(c.Member)
 	}
 	if c.MaxPendingProposals == 0 {
 		c.MaxPendingProposals = 16384

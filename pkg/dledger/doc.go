@@ -23,7 +23,7 @@
 // All are started by Run and end with it.
 //
 //	state maintainer    1         owns the Member, the ballot, the writing side of the log
-//	ledger syncer       1         calls Sync, the only one to do so
+//	ledger syncer       1         calls Sync and Seal, the only one to do so
 //	segment preparer    1         has the next segment file ready
 //	end watch           1         ends Run when the server is closed
 //	entry dispatcher    1 a peer  owns the outgoing push stream; within it, while the

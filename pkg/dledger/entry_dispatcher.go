@@ -138,7 +138,8 @@ func (s *Server) receiveResponses(ctx context.Context, p *peer, stream pushStrea
 	}
 }
 
-// sendPushes sends what the outbox holds, a frame at a time.
+// sendPushes sends what the outbox holds, a frame at a time, as long as this
+// member leads in the term of it.
 func (s *Server) sendPushes(ctx context.Context, p *peer, stream pushStream) error {
 	for {
 		request, serial, ok := p.outbox.head()
@@ -155,7 +156,7 @@ func (s *Server) sendPushes(ctx context.Context, p *peer, stream pushStream) err
 			return err
 		}
 		p.outbox.advance(serial, request, last)
-		if wire == nil || p.paused.Load() {
+		if wire == nil || p.paused.Load() || !s.leads(request.Term) {
 			continue
 		}
 		if err := stream.SendMsg(wire); err != nil {

@@ -193,13 +193,18 @@ func TestUnfitLeaderHandsOver(t *testing.T) {
 	c.awaitEqual()
 }
 
-// loner is a group of one whose entries nobody applies.
-func loner(t *testing.T, tune func(*Config)) *node {
+func lonerConfig(t *testing.T) Config {
 	t.Helper()
-	cfg := Config{
+	return Config{
 		Dir: t.TempDir(), Fresh: true, ClusterID: "test", Group: "g0", ID: "n1", Incarnation: "dir",
 		Peers: map[member.ID]string{"n1": ""}, Logger: testLogger("n1"), Log: commitlog.Config{SegmentBytes: 1 << 20},
 	}
+}
+
+// loner is a group of one whose entries nobody applies.
+func loner(t *testing.T, tune func(*Config)) *node {
+	t.Helper()
+	cfg := lonerConfig(t)
 	tune(&cfg)
 	s, err := Open(cfg)
 	require.NoError(t, err)

@@ -26,6 +26,7 @@ type metrics struct {
 	divergence    *prometheus.GaugeVec
 	dropped       *prometheus.CounterVec
 	refused       prometheus.Counter
+	prepareErrors prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, peers []*peer) *metrics {
@@ -47,10 +48,11 @@ func newMetrics(reg prometheus.Registerer, peers []*peer) *metrics {
 			Name: "broker_ledger_commit_seconds", Help: "From the append of a proposal on the leader until a quorum holds it.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
 		}),
-		proposals:  counterVec("broker_ledger_proposals_total", "Proposals by result (committed, rejected, lost).", "result"),
-		divergence: gaugeVec("broker_ledger_divergence", "1 if the committed history of a peer is known to differ. Must be 0.", "peer"),
-		dropped:    counterVec("broker_ledger_messages_dropped_total", "Votes, heartbeats and transfers to a peer that were not answered, by reason (control: no room, late, failed).", "peer", "reason"),
-		refused:    prometheus.NewCounter(prometheus.CounterOpts{Name: "broker_ledger_requests_refused_total", Help: "Requests on the peer listener that were not meant for this member or came from no peer."}),
+		proposals:     counterVec("broker_ledger_proposals_total", "Proposals by result (committed, rejected, lost).", "result"),
+		divergence:    gaugeVec("broker_ledger_divergence", "1 if the committed history of a peer is known to differ. Must be 0.", "peer"),
+		dropped:       counterVec("broker_ledger_messages_dropped_total", "Votes, heartbeats and transfers to a peer that were not answered, by reason (control: no room, late, failed).", "peer", "reason"),
+		refused:       prometheus.NewCounter(prometheus.CounterOpts{Name: "broker_ledger_requests_refused_total", Help: "Requests on the peer listener that were not meant for this member or came from no peer."}),
+		prepareErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "broker_ledger_prepare_errors_total", Help: "How often the next segment of the commit log could not be prepared."}),
 	}
 	for _, p := range peers {
 		m.divergence.WithLabelValues(string(p.id)).Set(0)
@@ -58,7 +60,7 @@ func newMetrics(reg prometheus.Registerer, peers []*peer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.role, m.hasLeader, m.term, m.index, m.peerLag, m.peerUp, m.pushedBytes, m.leaderChanges, m.elections,
-			m.failover, m.commitSeconds, m.proposals, m.divergence, m.dropped, m.refused)
+			m.failover, m.commitSeconds, m.proposals, m.divergence, m.dropped, m.refused, m.prepareErrors)
 	}
 	return m
 }

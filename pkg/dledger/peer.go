@@ -122,7 +122,7 @@ func (s *Server) send(msg member.Message) {
 	case member.PushResponse:
 		s.sendPushResponse(m)
 	case member.PushRequest:
-		if p := s.peers[to]; p != nil && !p.paused.Load() {
+		if p := s.peers[to]; p != nil && !p.paused.Load() && s.leads(m.Term) {
 			p.outbox.add(m)
 		}
 	case member.VoteRequest, member.HeartBeatRequest, member.TransferRequest:

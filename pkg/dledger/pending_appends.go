@@ -123,14 +123,14 @@ func (a *pendingAppends) committed(upTo commitlog.Index, now time.Time, observe 
 
 // applied notes the outcomes of the entries from first on and finishes the
 // proposals that are complete. termAt answers with the term of the entry that is
-// really there: a proposal whose entry was replaced by another leader's is not
-// completed by it.
+// really there: a proposal whose last entry was replaced by another leader's is
+// not completed by it. If the last one stands, so do those before it.
 func (a *pendingAppends) applied(first commitlog.Index, outcomes []any, termAt func(commitlog.Index) (commitlog.Term, error)) int {
 	done := a.takeApplied(first, outcomes)
 	ok := 0
 	for i := range done {
 		r := &done[i].result
-		if term, err := termAt(r.First); err != nil || term != r.Term {
+		if term, err := termAt(r.First + commitlog.Index(len(r.Outcomes)) - 1); err != nil || term != r.Term {
 			r.Outcomes = nil
 			r.Err = &Error{Code: CodeLeadershipLost, Message: "another leader's entry stands in its place", Indefinite: true}
 		} else {

@@ -83,6 +83,20 @@ func TestPendingLosesLeadership(t *testing.T) {
 	require.ErrorContains(t, got[2].Err, CodeLeadershipLost)
 }
 
+// The last entry of a proposal decides: the first one may stand where the rest
+// was replaced.
+func TestPendingPartlyReplaced(t *testing.T) {
+	var got []ProposalResult
+	a := newPendingAppends(10, 1000)
+	p := noted(&got, "a", "b")
+	a.admit(p)
+	a.takeWaiting()
+	a.append([]pendingAppend{{proposal: p, first: 1, last: 2, term: 1}})
+	terms := func(i commitlog.Index) (commitlog.Term, error) { return commitlog.Term(i), nil }
+	require.Zero(t, a.applied(1, []any{"A", "somebody else's"}, terms))
+	require.ErrorContains(t, got[0].Err, CodeLeadershipLost)
+}
+
 func TestPendingClosed(t *testing.T) {
 	var got []ProposalResult
 	a := newPendingAppends(10, 1000)

@@ -65,6 +65,10 @@ func (s *Server) Propose(p *Proposal) error {
 		s.metrics.proposals.WithLabelValues("rejected").Inc()
 		return err
 	}
+	if n := s.ledger.Unsynced(); n > s.cfg.MaxPendingBytes {
+		s.metrics.proposals.WithLabelValues("rejected").Inc()
+		return s.refusal(CodePendingFull, s.slowDiskMessage(n))
+	}
 	switch s.pending.admit(p) {
 	case admitted:
 		return nil
@@ -89,6 +93,14 @@ func (s *Server) refuseUnlessServing() error {
 	default:
 		return s.refusal(CodeNotLeader, "this member does not lead; ask the leader")
 	}
+}
+
+// slowDiskMessage tells of a disk that falls behind: a quorum of other disks lets
+// appends come faster than this one writes them, and until then they are memory.
+func (s *Server) slowDiskMessage(unsynced int64) string {
+	st := s.Status()
+	return fmt.Sprintf("the disk of this broker is too slow: %d bytes of %d entries are not written yet, allowed are %d (last sync took %v); try again later",
+		unsynced, st.End-st.Durable, s.cfg.MaxPendingBytes, st.LastSync)
 }
 
 // pendingFullMessage names the members that hold the quorum up.

@@ -34,6 +34,25 @@ func (s *Server) changeRole(rc member.RoleChange) {
 	s.log.Info("role", "role", rc.Role.String(), "term", int64(rc.Term), "leader", string(rc.Leader), "reason", string(rc.Reason))
 }
 
+// changeLedTerm follows whether this member leads, and in which term. What its
+// outboxes hold is of the leadership before: receivers that are still in that
+// term would take it for the word of their leader.
+func (s *Server) changeLedTerm(rc member.RoleChange) {
+	led := member.NoTerm
+	if rc.Role == member.Leader {
+		led = rc.Term
+	}
+	if s.ledTerm.Swap(int64(led)) == int64(led) {
+		return
+	}
+	for _, p := range s.peerList {
+		p.outbox.clear()
+	}
+}
+
+// leads says whether this member leads in term.
+func (s *Server) leads(term member.Term) bool { return s.ledTerm.Load() == int64(term) }
+
 // announceRole fails what was appended under a leadership that is over, and tells
 // whoever wants to know. The status already shows the new role.
 func (s *Server) announceRole(rc member.RoleChange) {

@@ -45,6 +45,7 @@ type Server struct {
 	duplicateAt atomic.Pointer[time.Time] // when another broker with this id was last heard
 	syncBegan   atomic.Pointer[time.Time] // of the sync that runs; nil: none
 	lastSync    atomic.Int64              // duration in ns
+	ledTerm     atomic.Int64              // the term that this member leads; NoTerm: none
 	baseEpoch   uint64                    // truncations of the log before the member was made
 	complaints  complaints
 
@@ -69,6 +70,13 @@ func Open(cfg Config) (*Server, error) {
 	ballot, err := openOrCreateBallot(cfg.Dir, cfg.Fresh, owner)
 	if err != nil {
 		return nil, err
+	}
+	if ballot.torn != nil {
+		cfg.Logger.Warn("ballot file: one slot is damaged, as a crash during a write leaves it; the other one counts",
+			"path", ballot.path, "err", ballot.torn, "term", int64(ballot.load().Term))
+	}
+	if err := refuseLostLog(cfg, ballot); err != nil {
+		return nil, errors.Join(err, ballot.close())
 	}
 	ledger, err := openLedger(cfg)
 	if err != nil {
@@ -106,6 +114,7 @@ func newServer(cfg Config, ballot *ballotFile, ledger *commitlog.Log) *Server {
 	s.life, s.stop = context.WithCancel(context.Background())
 	s.stopping = s.life.Done()
 	s.serveFrom.Store(maxIndex)
+	s.ledTerm.Store(int64(member.NoTerm))
 	s.applied.Store(int64(commitlog.NoIndex))
 	s.commit.init(commitlog.NoIndex)
 	s.status.init(&Status{ID: cfg.ID, Commit: commitlog.NoIndex, Applied: commitlog.NoIndex})

@@ -8,22 +8,19 @@ import (
 	"github.com/ledgermq/ledgermq/pkg/dledger/member"
 )
 
-// maxEventsPerTake bounds how many letters are stepped before their work is done.
-const maxEventsPerTake = 512
-
 // core is what only the state maintainer touches.
 type core struct {
 	member *member.Member
 	writer ledgerWriter
 
-	replies   replySlots      // requests of peers that wait for the member's answer
-	asked     []*Proposal     // proposals stepped since the last Take, in order
-	received  []*receivedPush // pushes stepped since the last Take
-	credits   []credit        // received bytes that are not durable yet, in ledger order
-	transfers []*transferSlot // transfers under way
-	failover  failover
-	role      member.RoleChange // the newest
-	noop      member.Index      // the entry that opened this leader's term; NoIndex: no leader
+	replies  replySlots      // requests of peers that wait for the member's answer
+	asked    []*Proposal     // proposals stepped since the last Take, in order
+	received []*receivedPush // pushes stepped since the last Take
+	credits  []credit        // received bytes that are not durable yet, in ledger order
+	transfer *transferSlot   // who waits for the transfer under way; nil: nobody
+	failover failover
+	role     member.RoleChange // the newest
+	noop     member.Index      // the entry that opened this leader's term; NoIndex: no leader
 
 	publishedAt time.Time // of the newest status
 }
@@ -34,28 +31,39 @@ func (s *Server) maintainState(ctx context.Context) error {
 	defer tick.Stop()
 	defer s.refuseAsked()
 	for {
+		due := false
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			s.core.member.Step(time.Now(), member.Tick{})
-			s.core.replies.forget()
+			due = true
 		case l := <-s.inbox:
 			s.step(l)
 		case <-s.pending.wake:
 		case <-s.nowServing:
 		}
-		s.stepWaiting()
+		s.stepAll(due)
 		if err := s.carryOut(s.core.member.Take()); err != nil {
 			return err // a disk that fails, or a broken invariant, ends the broker
 		}
 	}
 }
 
+// stepAll steps whatever waits, and then the tick if one is due: on a machine
+// that stood still, the answers that lie in the inbox are heard before their
+// absence is judged.
+func (s *Server) stepAll(due bool) {
+	s.stepWaiting()
+	if due {
+		s.core.member.Step(time.Now(), member.Tick{})
+		s.core.replies.forget()
+	}
+}
+
 // stepWaiting steps whatever else has arrived, so that one Take, one write and
-// one sync serve all of it.
+// one sync serve all of it. The size of the inbox bounds it.
 func (s *Server) stepWaiting() {
-	for range min(len(s.inbox), maxEventsPerTake) {
+	for range len(s.inbox) {
 		s.step(<-s.inbox) // the state maintainer is the only one who takes
 	}
 	for _, p := range s.pending.takeWaiting() {
@@ -73,7 +81,9 @@ func (s *Server) step(l letter) {
 			s.core.received = append(s.core.received, l.push)
 		}
 	case l.transfer != nil:
-		s.core.transfers = append(s.core.transfers, l.transfer)
+		if !s.beginTransfer(l.transfer) {
+			return
+		}
 	case l.reply != nil:
 		s.core.replies.add(l.event.(member.Receive).Message, l.reply)
 	case l.event == nil:
@@ -96,6 +106,9 @@ func (s *Server) carryOut(u member.Update) error {
 	if err := s.writeLedger(u); err != nil { // readable now, durable later
 		return err
 	}
+	if u.Role != nil {
+		s.changeLedTerm(*u.Role) // before the first push of a new leader
+	}
 	for _, msg := range u.Send {
 		s.send(msg)
 	}
@@ -107,7 +120,9 @@ func (s *Server) carryOut(u member.Update) error {
 	if u.Role != nil {
 		s.announceRole(*u.Role)
 	}
-	s.endTransfers(u.Transfers)
+	for _, a := range u.Transfers {
+		s.endTransfer(a)
+	}
 	return nil
 }
 

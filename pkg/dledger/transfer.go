@@ -13,6 +13,10 @@ type transferSlot struct {
 	answer chan member.TransferAnswer // capacity 1
 }
 
+func newTransferSlot(to member.ID) *transferSlot {
+	return &transferSlot{to: to, answer: make(chan member.TransferAnswer, 1)}
+}
+
 // Transfer hands the leadership over to a member, or, if to is empty, to the one
 // that is closest. It returns when the new leader is known, the transfer has
 // failed, or ctx is done; in the last case it may still happen.
@@ -20,7 +24,7 @@ func (s *Server) Transfer(ctx context.Context, to member.ID) error {
 	if to != "" && to != s.cfg.ID && s.peers[to] == nil {
 		return s.unknownPeer(to)
 	}
-	slot := &transferSlot{to: to, answer: make(chan member.TransferAnswer, 1)}
+	slot := newTransferSlot(to)
 	if !s.deliver(ctx, letter{event: member.Transfer{To: to}, transfer: slot}) {
 		return s.refusal(CodeShuttingDown, "this broker is stopping; try another one")
 	}
@@ -55,15 +59,23 @@ func (s *Server) refuseUnlessServingAs(what string) *Error {
 	return s.refusal(CodeNotLeader, "only the leader can "+what+" the leadership")
 }
 
-// endTransfers answers whoever waits.
-func (s *Server) endTransfers(answers []member.TransferAnswer) {
-	for _, a := range answers {
-		for i, slot := range s.core.transfers {
-			if slot.to == a.To || slot.to == "" {
-				slot.answer <- a
-				s.core.transfers = append(s.core.transfers[:i], s.core.transfers[i+1:]...)
-				break
-			}
-		}
+// beginTransfer notes who waits for a transfer. While one is under way others are
+// refused here: the member names the one who it is about, which need not be the
+// one who was asked for, so that two answers could not be told apart.
+func (s *Server) beginTransfer(slot *transferSlot) bool {
+	if s.core.transfer != nil {
+		slot.answer <- member.TransferAnswer{To: slot.to, Code: member.LeaderTransferring}
+		return false
 	}
+	s.core.transfer = slot
+	return true
+}
+
+// endTransfer answers whoever waits.
+func (s *Server) endTransfer(a member.TransferAnswer) {
+	if s.core.transfer == nil {
+		panic(fmt.Sprintf("dledger: the end of a transfer to %q that nobody asked for", a.To))
+	}
+	s.core.transfer.answer <- a // capacity 1, used once
+	s.core.transfer = nil
 }

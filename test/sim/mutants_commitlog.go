@@ -57,6 +57,16 @@ func commitlogMutants() []mutant {
 			broken: "if err := error(nil); err != nil {",
 		},
 		{
+			name: "recovery syncs what it found without writing it again", file: dir + "harden.go", layers: own,
+			old:    "if err := r.log.writeAt(seg, pos, frame, padding); err != nil {",
+			broken: "_ = padding\n\t\tif err := error(nil); err != nil {",
+		},
+		{
+			name: "segments removed before the frame that condemns them is durable", file: dir + "recover.go", layers: own,
+			old:    "if err := r.harden(); err != nil {\n\t\treturn err\n\t}\n",
+			broken: "defer func() { _ = r.harden() }()\n",
+		},
+		{
 			name: "truncation not written", file: dir + "truncate.go", layers: own,
 			old:    "if err := l.writeMark(l.w.active, groupTruncate, 0, at); err != nil {",
 			broken: "if err := error(nil); err != nil {",

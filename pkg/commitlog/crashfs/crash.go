@@ -25,25 +25,26 @@ type Loss struct {
 	Scramble func(sector []byte)
 }
 
-// Crash returns the file system as a power cut leaves it, each unsynced sector
-// (512 bytes or 4 KiB) and directory change kept or lost at random. The
+// Crash returns the file system as a power cut leaves it, with a RandomLoss. The
 // original is unchanged; to end its use, call PowerOff.
-func (f *FS) Crash(rng *rand.Rand) *FS {
+func (f *FS) Crash(rng *rand.Rand) *FS { return f.CrashWith(RandomLoss(rng)) }
+
+// RandomLoss takes each sector (512 bytes or 4 KiB) and directory change at
+// random: none, all, or some share of them.
+func RandomLoss(rng *rand.Rand) Loss {
 	keep := []float64{0, 1, rng.Float64(), rng.Float64()}[rng.IntN(4)]
 	coin := func() bool { return rng.Float64() < keep }
-	return f.CrashWith(Loss{
+	return Loss{
 		Sector:     []int64{512, 4096}[rng.IntN(2)],
 		KeepSector: func(string, int64) bool { return coin() },
 		KeepSize:   func(string) bool { return coin() },
 		KeepDirOp:  func(int) bool { return coin() },
-	})
+	}
 }
 
 // CrashWith is Crash with a chosen loss.
 func (f *FS) CrashWith(loss Loss) *FS {
-	if loss.Sector == 0 {
-		loss.Sector = 4096
-	}
+	loss = loss.withDefaults()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	names := map[string]*node{}
@@ -62,6 +63,13 @@ func (f *FS) CrashWith(loss Loss) *FS {
 		after.mu.names[path], after.mu.durable[path] = n, n
 	}
 	return after
+}
+
+func (l Loss) withDefaults() Loss {
+	if l.Sector == 0 {
+		l.Sector = 4096
+	}
+	return l
 }
 
 // leave is a file's content after the cut.

@@ -102,6 +102,52 @@ func TestFaults(t *testing.T) {
 	require.Equal(t, "hellowo", content(t, fs, "/d/a"))
 }
 
+// A sync that fails may clean the pages: they are read as before, and no later
+// sync writes them. What is written again is written.
+func TestFailedSyncCleansThePages(t *testing.T) {
+	fs := crashfs.New()
+	f := create(t, fs, "/d/a", "hello")
+	require.NoError(t, f.Sync())
+	require.NoError(t, fs.SyncDir("/d"))
+	require.NoError(t, f.WriteAt(0, []byte("HELLO, you")))
+	half := crashfs.Loss{Sector: 4, KeepSector: func(_ string, off int64) bool { return off == 4 }}
+	fs.SetFault(func(crashfs.Call) crashfs.Fault { return crashfs.Fault{Err: syscall.EIO, Clean: &half} })
+	require.ErrorIs(t, f.Sync(), syscall.EIO)
+	require.ErrorIs(t, f.WriteAt(0, []byte("x")), syscall.EIO)
+	fs.SetFault(nil)
+	require.NoError(t, f.Sync())
+	require.Equal(t, "HELLO, you", content(t, fs, "/d/a"))
+	all := crashfs.Loss{KeepSector: func(string, int64) bool { return true }}
+	require.Equal(t, "hellO, y", content(t, fs.CrashWith(all), "/d/a"))
+	require.NoError(t, f.WriteAt(0, []byte("HELLO, you")))
+	require.NoError(t, f.Sync())
+	require.Equal(t, "HELLO, you", content(t, fs.CrashWith(crashfs.Loss{}), "/d/a"))
+}
+
+// A fork goes its own way from the same unsynced state.
+func TestFork(t *testing.T) {
+	fs := crashfs.New()
+	f := create(t, fs, "/d/a", "hello")
+	require.NoError(t, f.Sync())
+	require.NoError(t, fs.SyncDir("/d"))
+	require.NoError(t, f.WriteAt(0, []byte("HE")))
+	create(t, fs, "/d/b", "world")
+	fs.PowerOff()
+	fork := fs.Fork()
+	require.Equal(t, []string{"/d/a", "/d/b"}, fork.Files())
+	require.Equal(t, "HEllo", content(t, fork, "/d/a"))
+	require.Equal(t, "hello", content(t, fork.CrashWith(crashfs.Loss{}), "/d/a"))
+	g, err := fork.Open("/d/a")
+	require.NoError(t, err)
+	require.NoError(t, g.Sync())
+	require.NoError(t, fork.SyncDir("/d"))
+	after := fork.CrashWith(crashfs.Loss{})
+	require.Equal(t, "HEllo", content(t, after, "/d/a"))
+	require.Empty(t, content(t, after, "/d/b"))
+	require.Equal(t, "hello", content(t, fs.CrashWith(crashfs.Loss{}), "/d/a"))
+	require.Equal(t, []string{"/d/a"}, fs.CrashWith(crashfs.Loss{}).Files())
+}
+
 // What a crash leaves is always old or new, sector by sector, and the original
 // goes on unharmed.
 func TestRandomCrash(t *testing.T) {

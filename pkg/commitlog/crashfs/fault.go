@@ -70,6 +70,10 @@ func (c Call) String() string {
 type Fault struct {
 	Err  error // returned by the call; nil lets it succeed
 	Keep int   // bytes of a write that are written all the same (a short write)
+	// Clean makes a sync that fails drop what it could not write, as Linux
+	// does: programs go on reading it, the next sync succeeds without writing
+	// it, and the disk has what the Loss left of it. Nil: all stays unsynced.
+	Clean *Loss
 }
 
 // SetFault calls hook before every call, with the hook deciding the outcome;
@@ -143,6 +147,9 @@ func (f *FS) begin(c Call) Fault {
 	fault := hook(c)
 	if c.Op != OpWrite {
 		fault.Keep = 0
+	}
+	if c.Op != OpSync {
+		fault.Clean = nil
 	}
 	return fault
 }

@@ -94,7 +94,7 @@ func (f *file) enter(c Call) (Fault, bool) {
 	if f.closed {
 		fault = Fault{Err: &fs.PathError{Op: string(c.Op), Path: f.path, Err: os.ErrClosed}}
 	}
-	if fault.Err != nil && fault.Keep == 0 {
+	if fault.Err != nil && fault.Keep == 0 && fault.Clean == nil {
 		f.fs.mu.Unlock()
 		return fault, false
 	}
@@ -167,8 +167,12 @@ func (f *file) Sync() error {
 		return fault.Err
 	}
 	defer f.fs.mu.Unlock()
-	if fault.Err == nil {
+	switch {
+	case fault.Err == nil:
 		f.node.sync()
+	case fault.Clean != nil:
+		f.node.durable = fault.Clean.withDefaults().leave(f.path, f.node)
+		f.node.writes = nil
 	}
 	return fault.Err
 }

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"sync"
 
@@ -202,6 +203,32 @@ func (f *FS) Clone() *FS {
 	for path, n := range f.mu.names {
 		copied := &node{content: n.content.clone(), durable: n.content.clone()}
 		c.mu.names[path], c.mu.durable[path] = copied, copied
+	}
+	return c
+}
+
+// Fork copies the file system with what is unsynced still unsynced: what a
+// restart after kill -9 finds, before a power cut.
+func (f *FS) Fork() *FS {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	copies := map[*node]*node{}
+	fork := func(n *node) *node {
+		if n != nil && copies[n] == nil {
+			copies[n] = &node{content: n.content.clone(), durable: n.durable.clone(), writes: slices.Clone(n.writes)}
+		}
+		return copies[n]
+	}
+	c := New()
+	for path, n := range f.mu.names {
+		c.mu.names[path] = fork(n)
+	}
+	for path, n := range f.mu.durable {
+		c.mu.durable[path] = fork(n)
+	}
+	for _, op := range f.mu.dirOps {
+		op.node = fork(op.node)
+		c.mu.dirOps = append(c.mu.dirOps, op)
 	}
 	return c
 }
