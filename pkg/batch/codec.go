@@ -27,8 +27,9 @@ type Codec struct {
 func NewCodec() *Codec {
 	return &Codec{
 		encoder: sync.OnceValues(func() (*zstd.Encoder, error) {
+			// A single segment always states its content size; without it, frames of less than 256 bytes do not.
 			return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2), zstd.WithEncoderLevel(zstd.SpeedFastest),
-				zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
+				zstd.WithSingleSegment(true), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
 		}),
 		decoder: sync.OnceValues(func() (*zstd.Decoder, error) {
 			return zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true),
@@ -135,7 +136,8 @@ func (c *Codec) decompressZstd(records []byte, size int) ([]byte, error) {
 	if err := frame.Decode(records); err != nil {
 		return nil, invalid("zstd: %v", err)
 	}
-	if !frame.HasFCS || frame.FrameContentSize != uint64(size) {
+	// Other encoders may leave the size out; the capacity below bounds what comes out all the same.
+	if frame.HasFCS && frame.FrameContentSize != uint64(size) {
 		return nil, invalid("zstd frame of %d bytes, header says %d", frame.FrameContentSize, size)
 	}
 	decoder, err := c.decoder()

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"bytes"
 	"encoding/binary"
 	"runtime"
 	"testing"
@@ -98,6 +99,25 @@ func TestRecordsStopsAtTheCallersWord(t *testing.T) {
 		}
 	}
 	require.Equal(t, 2, n)
+}
+
+// TestSmallCompressedBatches: a zstd frame of less than 256 bytes states its size
+// only if the encoder is told to; such a batch was stored and could not be read.
+func TestSmallCompressedBatches(t *testing.T) {
+	for _, how := range []Compression{S2, Zstd} {
+		for size := range 600 {
+			b, err := NewBuilder(BuilderConfig{MaxBytes: MaxBatchBytes, Compression: how})
+			require.NoError(t, err)
+			value := bytes.Repeat([]byte("a"), size)
+			require.NoError(t, b.Append(&Record{Value: value}))
+			out, err := b.Build(Stamp{Queue: 1})
+			require.NoError(t, err)
+			r, rec := NewReader(nil), Record{}
+			require.NoError(t, r.Reset(out), "%v, %d bytes", how, size)
+			require.True(t, r.Next(&rec), "%v, %d bytes", how, size)
+			require.Equal(t, len(value), len(rec.Value))
+		}
+	}
 }
 
 func TestDecompressionIsBounded(t *testing.T) {
