@@ -1,9 +1,12 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc"
 )
 
 const patience = 20 * time.Second
@@ -93,5 +96,29 @@ func TestClosedClient(t *testing.T) {
 	}
 	if _, err := cl.Producer(within(t, patience), ProducerConfig{Topic: "t"}); !errors.Is(err, ErrClosed) {
 		t.Errorf("producer: %v", err)
+	}
+}
+
+// TestDoubtIsRemembered: a request that one try may have carried out is in doubt,
+// whatever later tries say.
+func TestDoubtIsRemembered(t *testing.T) {
+	for name, last := range map[string]*Error{
+		"until its time is up": {Code: CodeNoLeader},
+		"until it is refused":  {Code: CodeUnknownTopic},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cl := newCluster(t, 1).client()
+			tries := 0
+			err := cl.invoke(within(t, 100*time.Millisecond), harmless, func(context.Context, grpc.ClientConnInterface) error {
+				if tries++; tries == 1 {
+					return errNoAnswer
+				}
+				return last
+			})
+			var e *Error
+			if !errors.As(err, &e) || e.Code != last.Code || !e.Indefinite || last.Indefinite {
+				t.Errorf("got %+v", err)
+			}
+		})
 	}
 }

@@ -155,7 +155,8 @@ func (c *Client) invoke(ctx context.Context, again repeat, call func(context.Con
 		ctx, cancel = context.WithTimeout(ctx, c.cfg.RequestTimeout)
 		defer cancel()
 	}
-	var last error
+	var last *Error
+	maybe := false // some try may have done it
 	wait := pacer{}
 	for try := 0; ; try++ {
 		r := c.router.route()
@@ -165,14 +166,15 @@ func (c *Client) invoke(ctx context.Context, again repeat, call func(context.Con
 		}
 		var e *Error
 		if errors.As(err, &e) {
-			last = e
+			maybe = maybe || e.Indefinite
+			last = e.indefinite(maybe)
 			if !transient(e.Code) || e.Indefinite && again == harmful {
-				return e
+				return last
 			}
-			c.router.hint(r.pick(try), e)
+			c.router.hint(r, r.pick(try), e)
 		}
 		if !wait.pause(ctx, r, e) || c.ctx.Err() != nil {
-			return c.gaveUp(ctx, last)
+			return c.gaveUp(ctx, last, maybe)
 		}
 	}
 }
@@ -198,9 +200,9 @@ var (
 )
 
 // gaveUp is the error of a request that ran out of time.
-func (c *Client) gaveUp(ctx context.Context, last error) error {
+func (c *Client) gaveUp(ctx context.Context, last *Error, maybe bool) error {
 	if c.ctx.Err() != nil {
-		return errClientClosed
+		return errClientClosed.indefinite(maybe)
 	}
 	if last == nil || errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()

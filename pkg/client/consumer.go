@@ -76,7 +76,8 @@ type Consumer struct {
 	reader   *batch.Reader
 	current  *fetched // what Next reads from
 	record   batch.Record
-	failed   error // what Next returns for ever, until Seek
+	failed   error    // what Next returns for ever, until Seek
+	failedAt *fetcher // whose queue must be sought then
 }
 
 // Consumer makes a consumer. ctx bounds the look-up of the topic only. Errors are
@@ -106,22 +107,32 @@ func (c *Client) Consumer(ctx context.Context, cfg ConsumerConfig) (*Consumer, e
 		case startLatest:
 			at = topic.Queues[q].End
 		}
-		f := newFetcher(cs, q, at)
+		f := newFetcher(cs, q, topic.queueIDs[q], at)
 		f.seenEnd = topic.Queues[q].End
 		cs.fetchers = append(cs.fetchers, f)
 	}
-	for _, f := range cs.fetchers {
-		if err := c.start(func(context.Context) error { return f.run(cs.ctx) }); err != nil {
-			return nil, errors.Join(err, cs.Close())
-		}
+	if err := cs.start(); err != nil {
+		return nil, errors.Join(err, cs.Close())
 	}
 	return cs, nil
 }
 
+// start sets the fetchers going. Those that a closed client refuses are done.
+func (cs *Consumer) start() error {
+	var refused error
+	for _, f := range cs.fetchers {
+		if err := cs.c.start(func(context.Context) error { return f.run(cs.ctx) }); err != nil {
+			refused = err
+			close(f.done)
+		}
+	}
+	return refused
+}
+
 // Next returns the next message: in order within each queue, queues in the order
 // in which they arrive. It waits until there is one or ctx ends. Any other error
-// stays until Seek: ErrOffsetTooLow, ErrOffsetTooHigh, ErrSkipped, ErrCorruptBatch,
-// ErrUnknownTopic, ErrClosed.
+// stays until a Seek of its queue: ErrOffsetTooLow, ErrOffsetTooHigh, ErrSkipped,
+// ErrCorruptBatch, ErrUnknownTopic, ErrUnknownQueue (the topic was made anew), ErrClosed.
 func (cs *Consumer) Next(ctx context.Context) (Message, error) {
 	for {
 		m, ok, err := cs.buffered()
@@ -228,6 +239,7 @@ func (cs *Consumer) distrust(f *fetched, err error) {
 	if errors.Is(err, batch.ErrCorrupt) {
 		code = CodeCorruptBatch
 	}
+	cs.failedAt = f.from
 	cs.failed = &Error{Code: code, cause: err, Message: fmt.Sprintf("%s/%d: batch at offset %d cannot be read",
 		cs.cfg.Topic, f.from.queue, base)}
 }
@@ -252,7 +264,7 @@ func (cs *Consumer) take(f *fetched) {
 		return
 	}
 	if f.err != nil {
-		cs.failed = f.err
+		cs.failed, cs.failedAt = f.err, f.from
 		return
 	}
 	cs.current = f
@@ -274,7 +286,8 @@ func (cs *Consumer) fetcherOf(queue int) (*fetcher, error) {
 	return nil, errorf(CodeUnknownQueue, "queue %d of topic %q is not read here", queue, cs.cfg.Topic)
 }
 
-// Seek goes on with another offset of a queue and clears an error of Next.
+// Seek goes on with another offset of a queue. It clears an error of Next if that
+// came from this queue.
 func (cs *Consumer) Seek(queue int, offset int64) error {
 	f, err := cs.fetcherOf(queue)
 	if err != nil {
@@ -283,7 +296,9 @@ func (cs *Consumer) Seek(queue int, offset int64) error {
 	if offset < 0 {
 		return errorf(CodeInvalidConfig, "offset %d is negative", offset)
 	}
-	cs.failed = nil
+	if cs.failedAt == f {
+		cs.failed, cs.failedAt = nil, nil
+	}
 	f.position = offset
 	f.restart(offset, false)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ledgermq/ledgermq/pkg/batch"
@@ -248,5 +249,125 @@ func TestConsumeFromDeletedTopic(t *testing.T) {
 	}
 	if _, err := cs.Next(within(t, 10*time.Second)); !errors.Is(err, ErrUnknownTopic) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestConsumerOfClosedClient: a client that is closed meanwhile is an error.
+func TestConsumerOfClosedClient(t *testing.T) {
+	c := newCluster(t, 1)
+	c.topic("t", 3)
+	cl := c.client()
+	closed := func(yes bool) {
+		cl.mu.Lock()
+		defer cl.mu.Unlock()
+		cl.mu.closed = yes
+	}
+	closed(true)
+	t.Cleanup(func() { closed(false) }) // before the real Close
+	done := make(chan error, 1)
+	go func() {
+		_, err := cl.Consumer(t.Context(), ConsumerConfig{Topic: "t"})
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("got %v", err)
+		}
+	case <-within(t, 10*time.Second).Done():
+		t.Fatal("Consumer hangs")
+	}
+}
+
+// TestErrorBelongsToItsQueue: only a Seek of the queue that failed clears it.
+func TestErrorBelongsToItsQueue(t *testing.T) {
+	c := newCluster(t, 1)
+	c.topic("t", 2)
+	c.fill("t", 0, 0, 10, 5, batch.None)
+	cs := newConsumer(t, c, ConsumerConfig{})
+	for range 10 {
+		if _, err := cs.Next(within(t, 10*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seek := func(queue int, offset int64) {
+		if err := cs.Seek(queue, offset); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fails := func() {
+		t.Helper()
+		if _, err := cs.Next(within(t, 10*time.Second)); !errors.Is(err, ErrOffsetTooHigh) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	seek(0, 1000)
+	fails()
+	seek(1, 0)
+	fails()
+	seek(0, 3)
+	expect(t, cs, 3, 10)
+}
+
+// TestTopicMadeAnewIsAnother: its offsets mean something else.
+func TestTopicMadeAnewIsAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		c.topic("t", 1)
+		c.fill("t", 0, 0, 10, 5, batch.None)
+		cs := newConsumer(t, c, ConsumerConfig{})
+		expect(t, cs, 0, 10)
+		synctest.Wait() // the broker waits for message 10
+		c.mu.Lock()
+		delete(c.mu.topics, "t")
+		c.mu.Unlock()
+		c.topic("t", 1)
+		c.fill("t", 0, 0, 20, 5, batch.None)
+		if m, err := cs.Next(t.Context()); !errors.Is(err, ErrUnknownQueue) {
+			t.Errorf("got message at offset %d, %v", m.Offset, err)
+		}
+	})
+}
+
+// TestFetchingGivesUp: how long a leader may answer with what should pass.
+func TestFetchingGivesUp(t *testing.T) {
+	const long = 2 * behindTimeout
+	for name, tc := range map[string]struct {
+		script func(time.Duration) pullAction // by the time since the start
+		want   Code
+	}{
+		"internal for ever": {func(time.Duration) pullAction { return pullInternal }, CodeInternal},
+		"internal for a while": {func(d time.Duration) pullAction {
+			if d < internalTimeout/2 {
+				return pullInternal
+			}
+			return deliver
+		}, ""},
+		"behind for ever": {func(time.Duration) pullAction { return pullBehind }, CodeOffsetTooHigh},
+		"behind twice": {func(d time.Duration) pullAction {
+			switch {
+			case d < time.Second, d > long && d < long+behindTimeout/2:
+				return pullBehind
+			case d < long:
+				return pullCut
+			}
+			return deliver
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t, 1)
+				c.topic("t", 1)
+				c.fill("t", 0, 0, 10, 5, batch.None)
+				began := time.Now()
+				c.mu.pulls = func(int) pullAction { return tc.script(time.Since(began)) }
+				cs := newConsumer(t, c, ConsumerConfig{})
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				if _, err := cs.Next(ctx); CodeOf(err) != tc.want || err != nil && tc.want == "" {
+					t.Errorf("got %v, want %q", err, tc.want)
+				}
+			})
+		})
 	}
 }

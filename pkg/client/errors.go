@@ -108,7 +108,8 @@ type Error struct {
 	// RetryAfter is how long the broker asks to wait before the next try; 0 if it did not say.
 	RetryAfter time.Duration
 
-	cause error
+	definite bool // the broker said that nothing of it happened
+	cause    error
 }
 
 // Error returns the message with the node that gave it.
@@ -137,6 +138,16 @@ func (e *Error) Is(target error) bool {
 
 // Unwrap returns what led to this error, for example the last try's error.
 func (e *Error) Unwrap() error { return e.cause }
+
+// indefinite returns e, as indefinite if an earlier try makes it so.
+func (e *Error) indefinite(maybe bool) *Error {
+	if !maybe || e.Indefinite {
+		return e
+	}
+	doubtful := *e
+	doubtful.Indefinite = true
+	return &doubtful
+}
 
 func errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
@@ -178,7 +189,7 @@ func fromStatus(err error) *Error {
 	}
 	e := &Error{Code: codeOfGRPC(st.Code()), Message: st.Message()}
 	if e.Code == CodeLimitExceeded && strings.Contains(e.Message, "larger than max") {
-		return &Error{Code: CodeMessageTooLarge, Message: e.Message} // gRPC's own limit
+		return &Error{Code: CodeMessageTooLarge, Message: e.Message, definite: true} // gRPC's own limit
 	}
 	e.Indefinite = st.Code() != codes.Unauthenticated && st.Code() != codes.PermissionDenied &&
 		st.Code() != codes.Unimplemented
@@ -193,6 +204,7 @@ func fromErrorInfo(message string, info *errdetails.ErrorInfo) *Error {
 		Node:       md["node"],
 		Leader:     md["leader_addr"],
 		Indefinite: md["outcome"] == "indefinite",
+		definite:   md["outcome"] == "definite",
 	}
 	if term, err := strconv.ParseInt(md["term"], 10, 64); err == nil {
 		e.Term = term

@@ -36,6 +36,7 @@ const (
 	silenceStored                 // store, do not answer; then lead elsewhere
 	hold                          // wait for cluster.release, then store
 	ackTwice                      // store, acknowledge twice
+	endMoved                      // lead elsewhere, end the stream definitely
 	unknownProducer               // forget the producer
 	actions
 )
@@ -338,6 +339,9 @@ func (n *fakeNode) frame(s grpc.BidiStreamingServer[brokerv1.PublishStreamReques
 	case breakAfter:
 		n.c.append(req.GetBatches())
 		return errCut
+	case endMoved:
+		n.c.leadNext()
+		return n.notLeader()
 	case refuseMoved:
 		n.c.leadNext()
 		return answer(n.c.refuse(req.GetBatches(), &brokerv1.ErrorDetail{Code: string(CodeNotLeader), LeaderAddr: n.c.leaderAddr()}))

@@ -24,7 +24,8 @@ const (
 	pullTwice              // send the batches before the wanted one again
 	pullDamaged            // one bit flipped
 	pullActions
-	pullSkip // leave the first batch out
+	pullSkip     // leave the first batch out
+	pullInternal // INTERNAL
 )
 
 // fill stores n messages in a queue, in batches of perBatch.
@@ -109,6 +110,17 @@ func (n *fakeNode) PullStream(s grpc.BidiStreamingServer[brokerv1.PullStreamRequ
 	return g.Wait()
 }
 
+// sameQueue refuses a queue whose topic was made anew.
+func (c *cluster) sameQueue(req *brokerv1.PullStreamRequest) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ids := c.mu.topics[req.GetTopic()]
+	if want := req.GetQueueId(); want != 0 && int(req.GetQueue()) < len(ids) && ids[req.GetQueue()] != want {
+		return codeError(codes.NotFound, CodeUnknownQueue, map[string]string{"outcome": "definite"})
+	}
+	return nil
+}
+
 func (n *fakeNode) deliver(ctx context.Context, s grpc.BidiStreamingServer[brokerv1.PullStreamRequest, brokerv1.PullStreamResponse],
 	first *brokerv1.PullStreamRequest, cr *credits,
 ) error {
@@ -120,6 +132,9 @@ func (n *fakeNode) deliver(ctx context.Context, s grpc.BidiStreamingServer[broke
 			case <-ctx.Done():
 				return ctx.Err()
 			}
+		}
+		if err := n.c.sameQueue(first); err != nil {
+			return err
 		}
 		resp, after, arrived, err := n.c.read(first.GetTopic(), int(first.GetQueue()), next)
 		if err != nil {
@@ -149,6 +164,8 @@ func (n *fakeNode) deliver(ctx context.Context, s grpc.BidiStreamingServer[broke
 			return ctx.Err()
 		case pullBehind:
 			return codeError(codes.OutOfRange, CodeOffsetTooHigh, nil)
+		case pullInternal:
+			return codeError(codes.Internal, CodeInternal, map[string]string{"outcome": "indefinite"})
 		case pullTwice:
 			if err := s.Send(resp); err != nil {
 				return err

@@ -21,10 +21,14 @@ const minCredit = 64 << 10
 // it catches up, until that is an error.
 const behindTimeout = 30 * time.Second
 
+// internalTimeout is how long a leader may answer with nothing but INTERNAL.
+const internalTimeout = 30 * time.Second
+
 // fetcher reads one queue from whoever leads and hands over what arrives.
 type fetcher struct {
 	cs       *Consumer
 	queue    int
+	id       uint32 // the broker's number: a topic that is made anew has others
 	frames   frameCodec
 	credit   int64         // bytes that may be fetched and not yet read
 	changed  chan struct{} // capacity 1: the wishes changed
@@ -63,9 +67,9 @@ type fetched struct {
 	offset int64
 }
 
-func newFetcher(cs *Consumer, queue int, at int64) *fetcher {
+func newFetcher(cs *Consumer, queue int, id uint32, at int64) *fetcher {
 	f := &fetcher{
-		cs: cs, queue: queue, label: queue, position: at, distrusted: -1, frames: newFrameCodec(),
+		cs: cs, queue: queue, id: id, label: queue, position: at, distrusted: -1, frames: newFrameCodec(),
 		credit:  int64(max(cs.cfg.MaxBytes/len(cs.cfg.Queues), minCredit)),
 		changed: make(chan struct{}, 1), returned: make(chan struct{}, 1), done: make(chan struct{}),
 	}
@@ -132,31 +136,54 @@ func (f *fetcher) begin(stop context.CancelCauseFunc) wishes {
 // run holds one pull session after the other until the consumer is closed.
 func (f *fetcher) run(ctx context.Context) error {
 	defer close(f.done)
-	pace := pacer{}
-	var behindSince time.Time
+	pace, same := pacer{}, complaint{}
 	for ctx.Err() == nil {
 		r := f.cs.c.router.route()
 		progressed, w, err := f.session(ctx, r)
 		if progressed {
-			pace, behindSince = pacer{}, time.Time{}
+			pace, same = pacer{}, complaint{}
 		}
 		if errors.Is(err, errRestart) || ctx.Err() != nil {
+			same = complaint{}
 			continue
 		}
 		e := asError(err)
-		f.cs.c.router.hint(r.leader, e)
-		behind := e.Code == CodeOffsetTooHigh && w.next <= f.seenEnd
-		if behind && behindSince.IsZero() {
-			behindSince = time.Now()
-		}
-		if transient(e.Code) || e.Code == CodeLimitExceeded && e.RetryAfter > 0 ||
-			behind && time.Since(behindSince) < behindTimeout {
+		f.cs.c.router.hint(r, r.leader, e)
+		if f.passes(e, w, same.lasts(e.Code)) {
 			pace.pause(ctx, r, e)
 			continue
 		}
 		f.surrender(ctx, w, e)
+		same = complaint{}
 	}
 	return nil
+}
+
+// complaint is an error code that is all that brokers have answered for a while.
+type complaint struct {
+	code  Code
+	since time.Time
+}
+
+// lasts tells how long nothing but code has come, this time included.
+func (c *complaint) lasts(code Code) time.Duration {
+	if c.code != code {
+		*c = complaint{code: code, since: time.Now()}
+	}
+	return time.Since(c.since)
+}
+
+// passes tells whether to try again after an error that has come for so long.
+func (f *fetcher) passes(e *Error, w wishes, lasted time.Duration) bool {
+	switch e.Code {
+	case CodeInternal:
+		return lasted < internalTimeout
+	case CodeOffsetTooHigh:
+		return w.next <= f.seenEnd && lasted < behindTimeout
+	case CodeLimitExceeded:
+		return e.RetryAfter > 0
+	}
+	return transient(e.Code)
 }
 
 // surrender hands an error to the user and waits until he wants something else.
@@ -211,7 +238,9 @@ func (f *fetcher) session(ctx context.Context, r *route) (progressed bool, w wis
 // have sent as many bytes as are not read yet and may still come, credit together.
 func (f *fetcher) grant(ctx context.Context, stream grpc.ClientStream, w wishes) error {
 	granted := f.allowed()
-	req := &brokerv1.PullStreamRequest{Topic: f.cs.cfg.Topic, Queue: uint32(f.queue), Offset: w.next, CreditBytes: max(granted, 0)}
+	req := &brokerv1.PullStreamRequest{
+		Topic: f.cs.cfg.Topic, Queue: uint32(f.queue), QueueId: f.id, Offset: w.next, CreditBytes: max(granted, 0),
+	}
 	for {
 		if err := stream.SendMsg(req); err != nil {
 			<-ctx.Done() // the receiver gets the stream's error

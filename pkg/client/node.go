@@ -2,7 +2,9 @@ package client
 
 import (
 	"context"
+	"errors"
 	"net"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -27,6 +29,10 @@ const (
 type node struct {
 	addr string
 	conn *grpc.ClientConn
+	mu   struct {
+		sync.Mutex
+		again context.CancelCauseFunc // ends the present watch stream
+	}
 }
 
 func newNode(cfg Config, addr string) (*node, error) {
@@ -37,8 +43,10 @@ func newNode(cfg Config, addr string) (*node, error) {
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithIdleTimeout(0),
+		// A broker that was away may lead as soon as it is back. (gRPC 1.85 cannot be told
+		// to try at once: its ResetConnectBackoff races with the connections it walks.)
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 200 * time.Millisecond},
 			MinConnectTimeout: time.Second,
 		}),
 		// A broker that is cut off without a word is noticed; it allows a ping per 5 s.
@@ -71,6 +79,9 @@ func (n *node) watch(ctx context.Context, tell func(context.Context, report)) er
 		if ctx.Err() != nil {
 			break
 		}
+		if errors.Is(err, errAskAgain) {
+			continue
+		}
 		tell(ctx, report{from: n, err: fromStatus(err)})
 		n.conn.Connect()
 		wait = min(2*wait, maxBackoff)
@@ -88,18 +99,34 @@ func (n *node) watch(ctx context.Context, tell func(context.Context, report)) er
 }
 
 func (n *node) watchOnce(ctx context.Context, tell func(context.Context, report)) (heard bool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	n.mu.Lock()
+	n.mu.again = cancel
+	n.mu.Unlock()
 	stream, err := brokerv1.NewMessagingServiceClient(n.conn).WatchLeader(ctx, &brokerv1.WatchLeaderRequest{})
 	if err != nil {
-		return false, err
+		return false, fromRPC(ctx, err)
 	}
 	for {
 		resp, err := stream.Recv()
 		if err != nil {
-			return heard, err
+			return heard, fromRPC(ctx, err)
 		}
 		heard = true
 		tell(ctx, report{from: n, says: resp})
+	}
+}
+
+// errAskAgain ends a watch stream to begin another.
+var errAskAgain = errors.New("who leads is asked again")
+
+// askAgain has the broker say anew who leads.
+func (n *node) askAgain() {
+	n.mu.Lock()
+	again := n.mu.again
+	n.mu.Unlock()
+	if again != nil {
+		again(errAskAgain)
 	}
 }

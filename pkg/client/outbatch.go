@@ -104,6 +104,29 @@ func (q *outQueue) oldest() *outBatch {
 	return q.open
 }
 
+// doubtBefore tells whether a batch in flight before b may be stored.
+func (q *outQueue) doubtBefore(b *outBatch) bool {
+	for _, earlier := range q.flight {
+		if earlier == b {
+			break
+		}
+		if earlier.maybe || earlier.waiting {
+			return true
+		}
+	}
+	return false
+}
+
+// startOver takes away q's identity when what stood at this place in flight cannot
+// be stored under it. What follows is not stored either, then, for the brokers
+// keep the order; what precedes must not be in doubt.
+func (q *outQueue) startOver(at int) {
+	q.who, q.next, q.strays = identity{}, 0, 0
+	for _, b := range q.flight[at:] {
+		b.maybe, b.waiting = false, false
+	}
+}
+
 // remove takes b out, wherever it stands.
 func (q *outQueue) remove(b *outBatch) {
 	if q.open == b {

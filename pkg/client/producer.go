@@ -24,14 +24,15 @@ type Producer struct {
 	queues []*outQueue // the list is fixed, what it points to is guarded by mu
 	mu     struct {
 		sync.Mutex
-		sticky   int   // the queue that messages without a key go to at the moment
-		closed   error // why Publish refuses; nil while open
-		flushing int   // Flush calls that wait: no lingering
-		spare    []*batch.Builder
-		limit    int // the size of messages from which the brokers refuse them
-		inFlight int // bytes of sealed batches
-		buffered int // messages not acknowledged
-		stats    ProducerStats
+		sticky     int   // the queue that messages without a key go to at the moment
+		closed     error // why Publish refuses; nil while open
+		flushing   int   // Flush calls that wait: no lingering
+		spare      []*batch.Builder
+		limit      int // the size of messages from which the brokers refuse them
+		frameBytes int // a frame that has grown to it takes no further batch
+		inFlight   int // bytes of sealed batches
+		buffered   int // messages not acknowledged
+		stats      ProducerStats
 	}
 }
 
@@ -68,10 +69,11 @@ func (c *Client) Producer(ctx context.Context, cfg ProducerConfig) (*Producer, e
 	for i, id := range topic.queueIDs {
 		p.queues = append(p.queues, &outQueue{index: i, id: id})
 	}
-	p.mu.limit = math.MaxInt
+	p.mu.limit, p.mu.frameBytes = math.MaxInt, maxFrameBytes
 	runCtx, cancel := context.WithCancelCause(c.ctx)
 	p.cancel = cancel
 	if err := c.start(func(context.Context) error { return p.run(runCtx) }); err != nil {
+		cancel(err)
 		return nil, err
 	}
 	return p, nil

@@ -42,7 +42,7 @@ func (p *Producer) run(ctx context.Context) error {
 		var e *Error
 		if errors.As(err, &e) {
 			last = e
-			p.c.router.hint(r.leader, e)
+			p.c.router.hint(r, r.leader, e)
 			if fatal(e.Code) || e.Code == CodeProducerFenced {
 				p.fail(e)
 				return nil
@@ -144,7 +144,7 @@ func (p *Producer) failLocked(q *outQueue, b *outBatch, e *Error) []*outBatch {
 		q.remove(l)
 		p.mu.inFlight -= l.load
 	}
-	q.who, q.next, q.strays = identity{}, 0, 0
+	q.startOver(at)
 	return lost
 }
 

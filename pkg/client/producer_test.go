@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -163,6 +164,41 @@ func TestPublishUnderRandomFailures(t *testing.T) {
 	}
 }
 
+// TestHistoryUnderRandomFailures adds messages that run out of time and some that
+// are too large to them: then not all can be stored, but none twice.
+func TestHistoryUnderRandomFailures(t *testing.T) {
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				rng := rand.New(rand.NewPCG(seed, 3))
+				c := newCluster(t, 3)
+				c.topic("t", 2)
+				c.mu.maxBatch = 1000
+				c.setScript(func(int) action { // called under the cluster's lock
+					if what := action(rng.IntN(int(actions))); rng.IntN(2) == 0 && what != hold {
+						return what
+					}
+					return store
+				})
+				p := newProducer(t, c, ProducerConfig{
+					MaxBatchBytes: 400, AckTimeout: time.Second, DeliveryTimeout: 150 * time.Millisecond,
+				})
+				var results []*Result
+				for i := range 60 {
+					results = append(results, publish(t, p, 10*i, 10)...)
+					if i%7 == 0 {
+						q := i % 2
+						p.Publish(t.Context(), Message{Queue: &q, Value: make([]byte, []int{1100, 9 << 20}[i%2])})
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+				checkHistory(t, c, p, results)
+			})
+		})
+	}
+}
+
 // TestSilentLeaderIsLeft covers a leader that hangs without anybody noticing but us.
 func TestSilentLeaderIsLeft(t *testing.T) {
 	c := newCluster(t, 3)
@@ -249,7 +285,7 @@ func TestMessageTooLarge(t *testing.T) {
 	for _, r := range []*Result{big, huge} {
 		_, err := r.Get(within(t, 10*time.Second))
 		var e *Error
-		if !errors.Is(err, ErrMessageTooLarge) || !errors.As(err, &e) {
+		if !errors.Is(err, ErrMessageTooLarge) || !errors.As(err, &e) || e.Indefinite {
 			t.Fatalf("got %v", err)
 		}
 	}
@@ -269,6 +305,34 @@ func TestMessageTooLarge(t *testing.T) {
 	if got := c.values("t", 0); len(got) != 100 {
 		t.Errorf("%d messages stored, want 100", len(got))
 	}
+}
+
+// TestTooLargeTakesNothingDown: what is under way together with a message above
+// gRPC's limit is stored, and that message certainly is not.
+func TestTooLargeTakesNothingDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		c.topic("t", 1)
+		c.setScript(func(frame int) action {
+			if frame == 1 {
+				return hold
+			}
+			return store
+		})
+		p := newProducer(t, c, ProducerConfig{MaxInFlightBytes: 32 << 20, AckTimeout: time.Hour})
+		results := publish(t, p, 0, 1)
+		<-c.held
+		huge := p.Publish(t.Context(), Message{Value: make([]byte, 9<<20)})
+		synctest.Wait()
+		results = append(results, publish(t, p, 1, 1)...)
+		synctest.Wait() // all three are sent
+		close(c.release)
+		_, err := huge.Get(t.Context())
+		if !errors.Is(err, ErrMessageTooLarge) || asError(err).Indefinite {
+			t.Errorf("huge message: %v", err)
+		}
+		checkStored(t, c, p, results)
+	})
 }
 
 func TestDeletedTopicFailsFutures(t *testing.T) {

@@ -19,6 +19,7 @@ type route struct {
 	leaderID string
 	term     int64
 	serving  bool
+	hinted   bool              // no watcher has confirmed the leader
 	nodes    []*node           // seeds first, then in the order in which they were learned
 	ids      map[string]string // member id by client address
 	trouble  map[string]*Error // newest error of brokers that do not answer, by address
@@ -56,11 +57,13 @@ type report struct {
 	from *node
 	says *brokerv1.WatchLeaderResponse
 	err  *Error
+	hint bool // an error said it, which may be out of date
 }
 
 // router owns the table of brokers and publishes routes.
 type router struct {
 	cfg     Config
+	silence int // how often in a row the leader's watch failed; run's own
 	start   func(func(context.Context) error) error
 	current atomic.Pointer[route]
 	reports chan report
@@ -95,15 +98,19 @@ func (rt *router) tell(ctx context.Context, rep report) {
 	}
 }
 
-// hint passes on what an error said about the leader. It never blocks: a hint that
-// finds the queue full is dropped, the watchers know better anyway.
-func (rt *router) hint(from *node, e *Error) {
+// hint passes on what an error said about the leader to a request that went by r.
+// It never blocks: a hint that finds the queue full is dropped, the watchers know
+// better anyway.
+func (rt *router) hint(r *route, from *node, e *Error) {
 	if from == nil || e == nil || e.Leader == "" {
 		return
 	}
 	says := &brokerv1.WatchLeaderResponse{LeaderAddr: e.Leader, Term: e.Term}
+	if e.Term == 0 {
+		says.Term = r.term
+	}
 	select {
-	case rt.reports <- report{from: from, says: says}:
+	case rt.reports <- report{from: from, says: says, hint: true}:
 	default:
 	}
 }
@@ -152,6 +159,7 @@ func (rt *router) apply(rep report) {
 			yield(rep.says.GetLeaderAddr())
 		})
 	}
+	rt.doubt(rep)
 	next := rt.route().after(rep)
 	if next == nil {
 		return
@@ -161,6 +169,26 @@ func (rt *router) apply(rep report) {
 	}
 	rt.publish(next)
 }
+
+// doubt asks another broker again who leads, when the leader cannot be reached for
+// long: a broker says it only once, and that may have been lost or overruled.
+func (rt *router) doubt(rep report) {
+	r := rt.route()
+	switch {
+	case rep.from != r.leader:
+		return
+	case rep.err == nil:
+		rt.silence = 0
+		return
+	}
+	if rt.silence++; rt.silence >= patientFailures {
+		r.nodes[rt.silence%len(r.nodes)].askAgain()
+	}
+}
+
+// patientFailures is how many failures of the leader's watch in a row are put down
+// to a leader that went: the others will tell of its successor.
+const patientFailures = 5
 
 // after returns the route that follows from a report, or nil when nothing changes.
 //
@@ -190,7 +218,7 @@ func (r *route) after(rep report) *route {
 	}
 	next.follow(rep)
 	if r.answered && len(r.trouble) == len(next.trouble) && next.leader == r.leader &&
-		next.term == r.term && next.serving == r.serving && maps.Equal(next.ids, r.ids) {
+		next.term == r.term && next.serving == r.serving && next.hinted == r.hinted && maps.Equal(next.ids, r.ids) {
 		return nil
 	}
 	return &next
@@ -202,16 +230,15 @@ func (r *route) follow(rep report) {
 	leader, term := r.node(s.GetLeaderAddr()), s.GetTerm()
 	resigned := rep.from == r.leader && leader != r.leader
 	switch {
+	case rep.hint && (leader == nil || term < r.term): // of a time that is over
 	case leader == nil && resigned:
-		r.leader, r.leaderID, r.term, r.serving = nil, "", term, false
+		r.leader, r.leaderID, r.term, r.serving, r.hinted = nil, "", term, false, false
 	case leader == nil:
 	case leader == r.leader && term <= r.term:
 		r.serving = r.serving || term == r.term && s.GetServing()
-	case term > r.term, r.leader == nil && term == r.term, resigned, r.leader == nil && term == 0:
-		r.leader, r.leaderID, r.serving = leader, s.GetLeader(), s.GetServing()
-		if term != 0 { // a hint may not know its term
-			r.term = term
-		}
+		r.hinted = r.hinted && (rep.hint || term < r.term)
+	case term > r.term, r.leader == nil && term == r.term, resigned, r.hinted && term == r.term && !rep.hint:
+		r.leader, r.leaderID, r.term, r.serving, r.hinted = leader, s.GetLeader(), term, s.GetServing(), rep.hint
 	}
 }
 

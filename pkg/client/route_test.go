@@ -1,8 +1,11 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
 )
@@ -12,6 +15,11 @@ func TestRouteFollowsReports(t *testing.T) {
 	a, b, c := &node{addr: "a:1"}, &node{addr: "b:1"}, &node{addr: "c:1"}
 	says := func(from *node, leader string, term int64) report {
 		return report{from: from, says: &brokerv1.WatchLeaderResponse{LeaderAddr: leader, Term: term}}
+	}
+	hints := func(from *node, leader string, term int64) report {
+		rep := says(from, leader, term)
+		rep.hint = true
+		return rep
 	}
 	for _, tc := range []struct {
 		name    string
@@ -27,8 +35,14 @@ func TestRouteFollowsReports(t *testing.T) {
 		{"a leader resigns", []report{says(a, "b:1", 3), says(b, "", 4)}, nil, 4},
 		{"a leader resigns for another", []report{says(a, "b:1", 3), says(b, "c:1", 3)}, c, 3},
 		{"after a resignation lower terms lose", []report{says(a, "b:1", 3), says(b, "", 4), says(c, "c:1", 3)}, nil, 4},
-		{"a hint without a term", []report{says(a, "b:1", 3), says(b, "c:1", 0)}, c, 3},
-		{"a hint without a term from elsewhere", []report{says(a, "b:1", 3), says(a, "c:1", 0)}, b, 3},
+		{"a hint by the leader of the term", []report{says(a, "b:1", 3), hints(b, "c:1", 3)}, c, 3},
+		{"a hint by the leader of a higher term", []report{says(a, "b:1", 3), hints(b, "c:1", 4)}, c, 4},
+		{"a hint from elsewhere", []report{says(a, "b:1", 3), hints(a, "c:1", 3)}, b, 3},
+		{"a hint while nothing is known", []report{hints(a, "c:1", 0)}, c, 0},
+		{"a late hint of a broker that leads again", []report{
+			says(a, "a:1", 5), says(a, "b:1", 6), says(a, "a:1", 7), hints(a, "b:1", 6),
+		}, a, 7},
+		{"a watcher knows better than a hint", []report{says(a, "a:1", 7), hints(a, "b:1", 7), says(c, "a:1", 7)}, a, 7},
 		{"a wiped group starts again", []report{says(a, "a:1", 9), says(a, "", 0), says(a, "b:1", 1)}, b, 1},
 		{"unknown address", []report{says(a, "x:1", 3)}, nil, 0},
 		{"a broken connection changes no leader", []report{says(a, "b:1", 3), {from: b, err: errSilent}}, b, 3},
@@ -43,6 +57,40 @@ func TestRouteFollowsReports(t *testing.T) {
 			t.Errorf("%s: leader %+v in term %d, want %+v in term %d", tc.name, r.leader, r.term, tc.leader, tc.term)
 		}
 	}
+}
+
+// TestHintsAreOfTheirTime: an error says what was so when its request began.
+func TestHintsAreOfTheirTime(t *testing.T) {
+	a, b := &node{addr: "a:1"}, &node{addr: "b:1"}
+	rt := newRouter(Config{}.withDefaults(), func(func(context.Context) error) error { return nil })
+	began := &route{nodes: []*node{a, b}, leader: a, term: 6, answered: true}
+	rt.publish(&route{nodes: began.nodes, leader: a, term: 7, answered: true})
+	rt.hint(began, a, &Error{Code: CodeNotLeader, Leader: "b:1"})
+	rt.apply(<-rt.reports)
+	if r := rt.route(); r.leader != a || r.term != 7 {
+		t.Errorf("follows %s in term %d, want a in 7", r.leader.addr, r.term)
+	}
+}
+
+// TestDeadLeaderIsAskedAbout: a broker says only once who leads; if that was lost
+// on the way here, it is asked again.
+func TestDeadLeaderIsAskedAbout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2)
+		cl := c.client()
+		synctest.Wait()
+		c.kill("n2:1")
+		r := cl.router.route()
+		cl.router.hint(r, r.leader, &Error{Code: CodeNotLeader, Leader: "n2:1"})
+		synctest.Wait()
+		if cl.Leader() != "n2:1" {
+			t.Fatalf("follows %s", cl.Leader())
+		}
+		time.Sleep(2 * time.Second)
+		if cl.Leader() != "n1:1" {
+			t.Errorf("follows %s, which is dead", cl.Leader())
+		}
+	})
 }
 
 func TestMembersAreLearned(t *testing.T) {

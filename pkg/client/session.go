@@ -29,6 +29,7 @@ type session struct {
 	turn     int         // the queue that gather begins with; the sender's own
 	frames   []sentFrame // sent and not answered, in order
 	heard    time.Time   // when the last answer came
+	ending   *Error      // how the broker ended the stream, nil if it did not
 	verdicts []verdict   // failures to carry out when the session has ended
 }
 
@@ -71,7 +72,7 @@ func (p *Producer) session(ctx context.Context, r *route) error {
 	g.Go(func() error { return s.watch(gctx) })
 	g.Go(func() error { return s.send(gctx) })
 	err = g.Wait()
-	s.conclude(err)
+	s.conclude()
 	return err
 }
 
@@ -138,14 +139,18 @@ func (s *session) gather(now time.Time) (batches []*outBatch, wait time.Duration
 	size := 0
 	for i := range p.queues {
 		q := p.queues[(s.turn+i)%len(p.queues)]
-		for size < maxFrameBytes {
+		for size < p.mu.frameBytes {
 			b, lingers := p.takeLocked(q, now)
 			if b == nil {
 				wait = min(wait, lingers)
 				break
 			}
-			if b.who.id == 0 {
+			if b.who.id == 0 || b.who != q.who {
 				return nil, 0, errRenumber
+			}
+			if size > 0 && b.load > maxFrameBytes { // alone, for the brokers may refuse it
+				q.sent--
+				break
 			}
 			batches = append(batches, b)
 			size += b.load
@@ -221,6 +226,7 @@ func (s *session) receive(ctx context.Context) error {
 	for {
 		resp := new(brokerv1.PublishStreamResponse)
 		if err := s.stream.RecvMsg(resp); err != nil {
+			s.ending = fromStatus(err)
 			return fromRPC(ctx, err)
 		}
 		if err := s.answer(resp, time.Now()); err != nil {
@@ -336,17 +342,18 @@ func (s *session) silent(now time.Time) bool {
 
 // conclude runs after the session's goroutines: it marks what may have been
 // stored and carries out the verdicts.
-func (s *session) conclude(err error) {
+func (s *session) conclude() {
 	p := s.p
 	p.mu.Lock()
-	s.condemnTooLargeLocked(err)
+	s.endedLocked()
 	var lost []*outBatch
 	for _, v := range s.verdicts {
 		q := p.queues[v.b.queue]
 		switch {
 		case v.b.err != nil: // went down with another one
+		case q.doubtBefore(v.b): // what was sent before it comes first, under its old identity
 		case v.renew:
-			q.who, q.next = identity{}, 0
+			q.startOver(slices.Index(q.flight, v.b))
 		default:
 			lost = append(lost, p.failLocked(q, v.b, v.err)...)
 			lost = append(lost, p.learnLocked(q, v)...)
@@ -380,27 +387,30 @@ func (p *Producer) learnLocked(q *outQueue, v verdict) (lost []*outBatch) {
 	return lost
 }
 
-// condemnTooLargeLocked serves brokers whose gRPC limit is below that of a batch:
-// they end the stream without saying which frame it was; it was the largest.
-func (s *session) condemnTooLargeLocked(err error) {
-	var e *Error
-	if !errors.As(err, &e) || e.Code != CodeMessageTooLarge || len(s.verdicts) > 0 {
+// endedLocked uses what a definite end of the stream says: the broker answered all
+// that it proposed before, so nothing of what is left was stored, and the first
+// frame that is left is the one that was meant.
+func (s *session) endedLocked() {
+	if s.ending == nil || !s.ending.definite {
 		return
 	}
-	var largest *outBatch
 	for _, f := range s.frames {
 		for _, b := range f.batches {
-			if largest == nil || b.load > largest.load {
-				largest = b
-			}
+			b.waiting = false
 		}
 	}
-	if largest != nil && largest.err == nil {
-		s.verdicts = append(s.verdicts, verdict{b: largest, err: e})
+	if s.ending.Code != CodeMessageTooLarge || len(s.frames) == 0 {
+		return
+	}
+	if batches := s.frames[0].batches; len(batches) == 1 {
+		s.verdicts = append(s.verdicts, verdict{b: batches[0], err: s.ending})
+	} else {
+		s.p.mu.frameBytes = 1 // a batch each from now on, to see which it is
 	}
 }
 
 // renumber gives batches in flight new sequences where their queue began anew.
+// None of them may be stored under its old one, or it would be stored twice.
 func (p *Producer) renumber() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -410,8 +420,11 @@ func (p *Producer) renumber() {
 		}
 		q.next = 0
 		for _, b := range q.flight {
+			if b.maybe {
+				panic("client: a batch that may be stored is numbered anew")
+			}
 			q.number(b)
-			b.stale, b.maybe = true, false
+			b.stale = true
 		}
 	}
 }
