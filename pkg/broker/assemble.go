@@ -35,6 +35,9 @@ func (b *Broker) openLedger() error {
 	if err := b.dir.settle(); err != nil {
 		return err
 	}
+	if err := os.RemoveAll(b.dir.oldState()); err != nil {
+		return fmt.Errorf("remove what is left of an earlier state: %w", err)
+	}
 	if err := b.openState(); err != nil {
 		return err
 	}
@@ -46,7 +49,7 @@ func (b *Broker) openLedger() error {
 	b.log.Warn("state is ahead of the ledger, as after a power cut: it is built anew from the ledger",
 		"applied", int64(b.store.Applied()), "ledger_end", int64(st.End))
 	b.store.Abandon()
-	if err := os.RemoveAll(b.dir.state()); err != nil {
+	if err := b.dir.dropState(os.RemoveAll); err != nil {
 		return fmt.Errorf("remove the state that is ahead of the ledger: %w", err)
 	}
 	return b.openState()
@@ -121,7 +124,7 @@ func (b *Broker) build() error {
 	b.errors = &translator{view: b.view, log: b.log}
 	b.router = &router{
 		view: b.view, conn: b.ledger.PeerConn, explain: b.explain, held: b.metrics.heldRequests,
-		hold: b.cfg.Limits.HoldTimeout, stopping: b.stop.ctx.Done(),
+		room: newBudget(b.cfg.Limits), hold: b.cfg.Limits.HoldTimeout, stopping: b.stop.ctx.Done(),
 	}
 	b.streams = new(errgroup.Group)
 	b.grpcHealth = healthgrpc.NewServer()

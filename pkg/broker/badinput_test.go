@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -177,6 +178,31 @@ func TestStateIsBuiltAnew(t *testing.T) {
 	require.NoError(t, os.CopyFS(ledger, os.DirFS(saved)))
 	n.restart()
 	require.Equal(t, []string{"a"}, n.pullAll("t", 0))
+	require.NoDirExists(t, filepath.Join(n.cfg.Node.Data, oldStateDir))
+}
+
+// TestRemovalOfStateIsCutShort: a crash while the old state is being removed leaves
+// nothing behind that is taken for a state.
+func TestRemovalOfStateIsCutShort(t *testing.T) {
+	n := startSingle(t, nil)
+	queues := n.createTopic("t", 1)
+	n.publish(makeBatch(t, batch.Stamp{Queue: queues[0]}, "a"))
+	n.shutdown()
+	var left string // what is in the way at the next start
+	removing := func(path string) error {
+		left = path
+		files, err := os.ReadDir(path)
+		require.NoError(t, err)
+		for _, f := range files[:len(files)/2] {
+			require.NoError(t, os.RemoveAll(filepath.Join(path, f.Name())))
+		}
+		return errors.New("power cut")
+	}
+	require.ErrorContains(t, n.b.dir.dropState(removing), "power cut")
+	require.DirExists(t, left)
+	n.restart()
+	require.Equal(t, []string{"a"}, n.pullAll("t", 0))
+	require.NoDirExists(t, left)
 }
 
 // TestTwoBrokersWithOneID starts a second n1 with a directory and ports of its

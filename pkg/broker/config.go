@@ -140,7 +140,8 @@ type LimitsConfig struct {
 	// MaxQueuesPerTopic bounds a new topic: 1 to 1024, default 1024.
 	MaxQueuesPerTopic int `yaml:"max_queues_per_topic"`
 	// MaxPendingProposals and MaxPendingBytes bound what the leader has taken and
-	// not yet committed; beyond them LEADER_PENDING_FULL. Defaults 10000, 64 MiB.
+	// not yet committed; beyond them LEADER_PENDING_FULL. As much again of unary
+	// requests may wait for a leader; beyond that LIMIT_EXCEEDED. Defaults 10000, 64 MiB.
 	MaxPendingProposals int  `yaml:"max_pending_proposals"`
 	MaxPendingBytes     Size `yaml:"max_pending_bytes"`
 	// StreamWindowBytes is what one publish stream may have in flight before the

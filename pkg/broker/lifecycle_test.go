@@ -45,7 +45,18 @@ func TestShutdownHandsOver(t *testing.T) {
 	_, err = pulling.Recv()
 	require.Contains(t, []string{"NOT_LEADER", "SHUTTING_DOWN"}, errorInfo(t, err).GetReason())
 
+	var last *brokerv1.WatchLeaderResponse
+	for {
+		said, err := watching.Recv()
+		if err != nil {
+			requireCode(t, err, CodeShuttingDown, "definite")
+			break
+		}
+		last = said
+	}
 	next, _ := c.leader(followers...)
+	require.Equal(t, next.cfg.Node.ID, last.GetLeader(), "the last word is who leads now")
+	require.Equal(t, next.b.Addrs().Client, last.GetLeaderAddr())
 	require.EqualValues(t, term+1, next.b.view().term, "one election was enough")
 	require.Equal(t, []string{"a"}, next.pullAll("t", 0))
 	require.Nil(t, next.publish(makeBatch(t, batch.Stamp{Queue: queues[0]}, "b")).GetError())

@@ -12,6 +12,11 @@ import (
 	"github.com/ledgermq/ledgermq/pkg/state"
 )
 
+// maxFrameBatches bounds the batches of one publish request: small ones take
+// more memory while they are in hand than their bytes show. A mebibyte, of which
+// our clients make frames, holds less than that of the smallest.
+const maxFrameBatches = 16384
+
 // frame is one publish request on its way: some batches refused at once, the
 // others proposed to the ledger together.
 type frame struct {
@@ -52,6 +57,10 @@ func (p *publisher) parse(number uint64, batches []byte) (*frame, error) {
 		return nil, errorf(CodeMessageTooLarge, "request of %d bytes is above limits.max_frame_bytes, %d", len(batches), p.frame)
 	}
 	for rest := batches; len(rest) > 0; {
+		if len(f.headers) == maxFrameBatches {
+			p.metrics.refused(CodeLimitExceeded)
+			return nil, errorf(CodeLimitExceeded, "the request holds more than %d batches", maxFrameBatches)
+		}
 		var header batch.Header
 		var body []byte
 		var err error
@@ -100,16 +109,22 @@ func (p *publisher) answer(f *frame) []*brokerv1.BatchResult {
 			f.results[slot] = p.failed(errorf(Code(out.Code), "%s", out.Message))
 			continue
 		}
-		f.results[slot] = &brokerv1.BatchResult{
-			BaseOffset:  int64(out.BaseOffset),
-			LedgerIndex: int64(res.First) + int64(i),
-			Term:        int64(res.Term),
-			Duplicate:   out.Duplicate,
-		}
+		f.results[slot] = result(out, res, i)
 		p.metrics.stored(header, out.Duplicate)
 	}
 	p.metrics.sendSeconds.Observe(p.now().Sub(f.received).Seconds())
 	return f.results
+}
+
+// result is the answer for the i-th body of a proposal. The entry of a duplicate
+// was applied to nothing, and which one has the batch is not remembered.
+func result(out state.Outcome, res *dledger.ProposalResult, i int) *brokerv1.BatchResult {
+	if out.Duplicate {
+		return &brokerv1.BatchResult{BaseOffset: int64(out.BaseOffset), LedgerIndex: -1, Duplicate: true}
+	}
+	return &brokerv1.BatchResult{
+		BaseOffset: int64(out.BaseOffset), LedgerIndex: int64(res.First) + int64(i), Term: int64(res.Term),
+	}
 }
 
 func (p *publisher) failed(e *Error) *brokerv1.BatchResult {

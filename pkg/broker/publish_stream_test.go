@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"testing"
@@ -92,6 +93,24 @@ func TestPublishStreamRefusesSingleBatches(t *testing.T) {
 	requireCode(t, err, CodeInvalidBatch, "definite")
 }
 
+func TestFramesOfTooManyBatches(t *testing.T) {
+	n := startSingle(t, nil)
+	queues := n.createTopic("t", 1)
+	frame := bytes.Repeat(makeBatch(t, batch.Stamp{Queue: queues[0]}, "x"), maxFrameBatches)
+	resp, err := n.messaging.Publish(n.ctx(), &brokerv1.PublishRequest{Batches: frame})
+	require.NoError(t, err)
+	require.Len(t, resp.GetResults(), maxFrameBatches)
+	frame = append(frame, makeBatch(t, batch.Stamp{Queue: queues[0]}, "one more")...)
+	_, err = n.messaging.Publish(n.ctx(), &brokerv1.PublishRequest{Batches: frame})
+	requireCode(t, err, CodeLimitExceeded, "definite")
+	stream := n.publishStream()
+	require.NoError(t, stream.Send(&brokerv1.PublishStreamRequest{Frame: 1, Batches: frame}))
+	_, err = stream.Recv()
+	requireCode(t, err, CodeLimitExceeded, "definite")
+	_, got := n.pull("t", 0, 0, 0)
+	require.EqualValues(t, maxFrameBatches, got.GetEndOffset())
+}
+
 func TestIdempotentBatchesAreStoredOnce(t *testing.T) {
 	c := startCluster(t, 3, nil)
 	leader, followers := c.leader()
@@ -110,6 +129,9 @@ func TestIdempotentBatchesAreStoredOnce(t *testing.T) {
 	resent := followers[1].publish(makeBatch(t, stamp(0), "a", "b"))
 	require.True(t, resent.GetDuplicate())
 	require.Equal(t, first.GetBaseOffset(), resent.GetBaseOffset())
+	require.Positive(t, first.GetTerm())
+	require.EqualValues(t, -1, resent.GetLedgerIndex(), "the entry of the resend does not hold the batch")
+	require.Zero(t, resent.GetTerm())
 	require.Equal(t, "OUT_OF_ORDER_SEQUENCE", leader.publish(makeBatch(t, stamp(5), "f")).GetError().GetCode())
 
 	leader.kill() // the window survives with the state

@@ -51,14 +51,19 @@ func (s *messagingService) ends(lead *leadership) streamEnds {
 	return streamEnds{lost: lead.done, stopping: s.router.stopping}
 }
 
-// resolve finds the queue that a request names.
-func (p *puller) resolve(topic string, number uint32) (queue, error) {
+// resolve finds the queue that a request names. An id other than 0 must be that
+// queue's: a topic that was made anew under the name has other messages under the
+// same offsets.
+func (p *puller) resolve(topic string, number, id uint32) (queue, error) {
 	t, ok := p.store.Topic(topic)
 	if !ok {
 		return queue{}, unknownTopic(topic)
 	}
 	if int64(number) >= int64(len(t.Queues)) {
 		return queue{}, errorf(CodeUnknownQueue, "topic %q has queues 0 to %d, not %d", topic, len(t.Queues)-1, number)
+	}
+	if now := t.Queues[number]; id != 0 && state.QueueID(id) != now {
+		return queue{}, errorf(CodeUnknownQueue, "topic %q was deleted and made anew: its queue %d has the id %d now, not %d", topic, number, now, id)
 	}
 	return queue{id: t.Queues[number], topic: topic, number: number}, nil
 }
@@ -211,7 +216,7 @@ func (s *messagingService) Pull(ctx context.Context, req *brokerv1.PullRequest) 
 }
 
 func (s *messagingService) pull(ctx context.Context, lead *leadership, req *brokerv1.PullRequest) (*brokerv1.PullResponse, error) {
-	q, err := s.puller.resolve(req.GetTopic(), req.GetQueue())
+	q, err := s.puller.resolve(req.GetTopic(), req.GetQueue(), req.GetQueueId())
 	if err != nil {
 		return nil, err
 	}

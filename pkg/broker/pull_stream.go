@@ -35,7 +35,7 @@ func (s *messagingService) PullStream(rpc brokerv1.MessagingService_PullStreamSe
 	if err != nil {
 		return err
 	}
-	q, err := s.puller.resolve(first.GetTopic(), first.GetQueue())
+	q, err := s.puller.resolve(first.GetTopic(), first.GetQueue(), first.GetQueueId())
 	if err != nil {
 		return err
 	}

@@ -58,6 +58,35 @@ func TestPullsOutOfRange(t *testing.T) {
 	}
 }
 
+// TestPullsOfAnotherQueue: who says which queue is meant does not end up in a topic
+// that was made anew under its name.
+func TestPullsOfAnotherQueue(t *testing.T) {
+	n := startSingle(t, nil)
+	old := n.createTopic("t", 1)
+	stream := func(id uint32) error {
+		stream, err := n.messaging.PullStream(n.ctx())
+		require.NoError(t, err)
+		require.NoError(t, stream.Send(&brokerv1.PullStreamRequest{Topic: "t", QueueId: id, CreditBytes: 1 << 20}))
+		_, err = stream.Recv()
+		return err
+	}
+	n.publish(makeBatch(t, batch.Stamp{Queue: old[0]}, "a"))
+	_, err := n.messaging.Pull(n.ctx(), &brokerv1.PullRequest{Topic: "t", QueueId: old[0]})
+	require.NoError(t, err)
+	require.NoError(t, stream(old[0]))
+
+	_, err = n.admin.DeleteTopic(n.ctx(), &brokerv1.DeleteTopicRequest{Name: "t"})
+	require.NoError(t, err)
+	anew := n.createTopic("t", 1)
+	n.publish(makeBatch(t, batch.Stamp{Queue: anew[0]}, "b"))
+	_, err = n.messaging.Pull(n.ctx(), &brokerv1.PullRequest{Topic: "t", QueueId: old[0]})
+	requireCode(t, err, CodeUnknownQueue, "definite")
+	require.Equal(t, fmt.Sprintf(`topic "t" was deleted and made anew: its queue 0 has the id %d now, not %d`, anew[0], old[0]), status.Convert(err).Message())
+	requireCode(t, stream(old[0]), CodeUnknownQueue, "definite")
+	require.NoError(t, stream(anew[0]))
+	require.NoError(t, stream(0), "who does not say takes what is there")
+}
+
 func TestPullGathersScatteredBatches(t *testing.T) {
 	n := startSingle(t, nil)
 	queues := n.createTopic("t", 2)

@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -31,12 +31,16 @@ type router struct {
 	conn     func(member.ID) (grpc.ClientConnInterface, bool)
 	explain  func() string // why there is no leader, for the error
 	held     prometheus.Gauge
+	room     *budget // for requests that wait
 	hold     time.Duration
 	stopping <-chan struct{}
 }
 
 // atLeader carries out a unary request where the leader is. With again set it is
 // harmless to carry it out twice, so a broken connection is no reason to give up.
+//
+// Once a try may have had its effect, whatever later ones come to is no proof
+// that nothing happened: the answer says so.
 func atLeader[Req proto.Message, Resp any, PResp interface {
 	*Resp
 	proto.Message
@@ -47,6 +51,7 @@ func atLeader[Req proto.Message, Resp any, PResp interface {
 	deadline := time.NewTimer(r.hold)
 	defer deadline.Stop()
 	var last error
+	var doubt bool
 	for {
 		view := r.view()
 		conn, reachable := r.target(ctx, view)
@@ -57,26 +62,35 @@ func atLeader[Req proto.Message, Resp any, PResp interface {
 			resp, err = local(ctx, view.serving, req)
 		case reachable:
 			resp = PResp(new(Resp))
-			err = conn.Invoke(metadata.AppendToOutgoingContext(ctx, forwardedKey, string(view.self)), method, req, resp)
-			err = sentError(ctx, err, again)
+			err = forward(ctx, conn, view.self, method, again, req, resp)
 		case isForwarded(ctx) && !view.master:
-			return nil, errorf(CodeNotLeader, "%s is not the leader", view.self)
+			return nil, settle(nil, errorf(CodeNotLeader, "%s is not the leader", view.self), doubt)
 		default:
 			err = errNobody
 		}
-		if err == nil {
-			return resp, nil
+		doubt = doubt || indefinite(err)
+		if err == nil || !passing(err, again) {
+			return resp, settle(resp, err, doubt)
 		}
-		if !passing(err, again) {
-			return nil, err
-		}
-		if err != errNobody { //nolint:errorlint // a sentinel of this very function
+		if !errors.Is(err, errNobody) {
 			last = err
 		}
-		if err := r.wait(ctx, view, deadline.C, err, last); err != nil {
-			return nil, err
+		if err := r.wait(ctx, view, deadline.C, proto.Size(req), err, last); err != nil {
+			return nil, settle(nil, err, doubt)
 		}
 	}
+}
+
+// settle makes an answer, or the error in its place, say that there is doubt.
+func settle(resp any, err error, doubt bool) error {
+	switch {
+	case !doubt:
+		return err
+	case err != nil:
+		return doubted(err)
+	}
+	doubtResults(resp)
+	return nil
 }
 
 // errNobody is the state of having nobody to give a request to.
@@ -93,11 +107,15 @@ func (r *router) target(ctx context.Context, view leaderView) (grpc.ClientConnIn
 
 // wait returns nil when it is time to look again, and the error to answer with
 // when the hold is over.
-func (r *router) wait(ctx context.Context, view leaderView, deadline <-chan time.Time, err, last error) error {
+func (r *router) wait(ctx context.Context, view leaderView, deadline <-chan time.Time, bytes int, err, last error) error {
+	if !r.room.tryAcquire(bytes) {
+		return errorf(CodeLimitExceeded, "too many requests wait for a leader: see limits.max_pending_proposals and limits.max_pending_bytes")
+	}
+	defer r.room.release(bytes)
 	r.held.Inc()
 	defer r.held.Dec()
 	var again <-chan time.Time
-	if err != errNobody { //nolint:errorlint // see atLeader
+	if !errors.Is(err, errNobody) {
 		pause := time.NewTimer(retryPause)
 		defer pause.Stop()
 		again = pause.C
@@ -140,7 +158,7 @@ func (r *router) stream(ctx context.Context) (*leadership, error) {
 		if view.leader != "" && view.leader != view.self && view.addr != "" {
 			return nil, errorf(CodeNotLeader, "%s is not the leader, %s at %s is", view.self, view.leader, view.addr)
 		}
-		if err := r.wait(ctx, view, deadline.C, errNobody, nil); err != nil {
+		if err := r.wait(ctx, view, deadline.C, 0, errNobody, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -159,16 +177,21 @@ func isForwarded(ctx context.Context) bool {
 	return len(metadata.ValueFromIncomingContext(ctx, forwardedKey)) > 0
 }
 
-// sentError makes an error of a forwarded request our own. What the leader
-// answered goes back as it is; if the connection broke, nobody knows.
-func sentError(ctx context.Context, err error, again bool) error {
+// forward passes a request on. What the leader answers goes back as it is; if the
+// connection broke while it had the request, nobody knows.
+func forward(ctx context.Context, conn grpc.ClientConnInterface, self member.ID, method string, again bool, req, resp proto.Message) error {
+	var sent peer.Peer // has an address if the request got as far as a connection
+	out := metadata.AppendToOutgoingContext(ctx, forwardedKey, string(self))
+	err := conn.Invoke(out, method, req, resp, grpc.Peer(&sent))
 	switch {
 	case err == nil || reasonOf(err) != "" || status.Code(err) != codes.Unavailable:
 		return err
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case again:
+	case sent.Addr == nil:
 		return errorf(CodeNoLeader, "the leader could not be reached").wrap(err)
+	case again:
+		return doubted(errorf(CodeNoLeader, "the connection to the leader broke while it had the request").wrap(err))
 	}
 	return errorf(CodeLeadershipLost, "the connection to the leader broke while it had the request").wrap(err)
 }
@@ -179,12 +202,9 @@ func passing(err error, again bool) bool {
 	if errors.Is(err, errNobody) {
 		return true
 	}
-	code := reasonOf(err)
-	switch code {
-	case CodeNotLeader, CodeNoLeader, CodeLeaderNotReady, CodeLeaderTransferring, CodeShuttingDown:
-		return true
-	case CodeLeadershipLost:
-		return again
+	switch reasonOf(err) {
+	case CodeNotLeader, CodeNoLeader, CodeLeaderNotReady, CodeLeaderTransferring, CodeLeadershipLost, CodeShuttingDown:
+		return again || !indefinite(err)
 	}
 	return false
 }
@@ -194,14 +214,5 @@ func reasonOf(err error) Code {
 	if own := ownError(err); own != nil {
 		return own.Code
 	}
-	st, ok := status.FromError(err)
-	if !ok {
-		return ""
-	}
-	for _, d := range st.Details() {
-		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == errorDomain {
-			return Code(info.GetReason())
-		}
-	}
-	return ""
+	return Code(infoOf(err).GetReason())
 }

@@ -73,12 +73,12 @@ func (t *translator) status(method string, err error) error {
 func (t *translator) errorInfo(e *Error) *errdetails.ErrorInfo {
 	view := t.view()
 	md := map[string]string{
-		"outcome": "definite",
-		"node":    string(view.self),
-		"term":    strconv.FormatInt(int64(view.term), 10),
+		outcomeKey: outcomeDefinite,
+		"node":     string(view.self),
+		"term":     strconv.FormatInt(int64(view.term), 10),
 	}
 	if e.Indefinite {
-		md["outcome"] = "indefinite"
+		md[outcomeKey] = outcomeIndefinite
 	}
 	if view.leader != "" && view.leader != view.self {
 		md["leader"] = string(view.leader)

@@ -13,7 +13,7 @@ type leaderWatch struct {
 
 func (w *leaderWatch) watch(rpc brokerv1.MessagingService_WatchLeaderServer) error {
 	var last *brokerv1.WatchLeaderResponse
-	for {
+	for stopping := false; ; {
 		view := w.broker.view()
 		next := &brokerv1.WatchLeaderResponse{
 			Leader: string(view.leader), LeaderAddr: view.addr, Term: int64(view.term),
@@ -25,11 +25,14 @@ func (w *leaderWatch) watch(rpc brokerv1.MessagingService_WatchLeaderServer) err
 			}
 			last = next
 		}
+		if stopping {
+			return errorf(CodeShuttingDown, "the broker is shutting down")
+		}
 		select {
 		case <-view.changed:
 		case <-view.moved:
 		case <-w.broker.stop.ctx.Done():
-			return errorf(CodeShuttingDown, "the broker is shutting down")
+			stopping = true // the leadership was handed over just now: say to whom
 		case <-rpc.Context().Done():
 			return rpc.Context().Err()
 		}

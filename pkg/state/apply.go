@@ -73,7 +73,11 @@ func (s *Store) applyAll(entries []Entry) (outcomes []Outcome, unsupported, err 
 func (s *Store) applyEntry(out *pebble.Batch, e *Entry, o *Outcome) error {
 	switch e.Type {
 	case EntryBatch:
-		*o = s.work.applyBatch(out, e)
+		outcome, err := s.work.applyBatch(out, e)
+		if err != nil {
+			return err
+		}
+		*o = outcome
 		if o.Duplicate {
 			s.metrics.duplicates.Inc()
 		}

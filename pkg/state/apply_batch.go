@@ -1,36 +1,54 @@
 package state
 
 import (
+	"fmt"
+
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/ledgermq/ledgermq/pkg/batch"
 )
 
-// applyBatch gives a batch its offsets, or says why not.
-func (w *working) applyBatch(out *pebble.Batch, e *Entry) Outcome {
+// applyBatch gives a batch its offsets, or says why not. Its error is an
+// UnsupportedError.
+func (w *working) applyBatch(out *pebble.Batch, e *Entry) (Outcome, error) {
+	h, err := parseBatch(e)
+	if err != nil {
+		return Outcome{}, err
+	}
+	return w.judgeBatch(out, e.Index, &h), nil
+}
+
+// parseBatch reads the batch's header. Leaders propose nothing but what their
+// build reads as a batch, so bytes that this build cannot read come from a newer
+// one: refusing them here would let the members' states drift apart.
+func parseBatch(e *Entry) (batch.Header, error) {
 	h, err := batch.ParseHeader(e.Body)
 	if err != nil {
-		return refuse(CodeInvalidBatch, "%v", err)
+		return h, &UnsupportedError{Index: e.Index, What: fmt.Sprintf("a batch that cannot be read (%v)", err)}
 	}
 	if int(h.Length) != len(e.Body) {
-		return refuse(CodeInvalidBatch, "batch: length is %d, but there are %d bytes", h.Length, len(e.Body))
+		return h, &UnsupportedError{Index: e.Index, What: fmt.Sprintf("a batch of length %d in %d bytes", h.Length, len(e.Body))}
 	}
+	return h, nil
+}
+
+func (w *working) judgeBatch(out *pebble.Batch, index Index, h *batch.Header) Outcome {
 	q := w.queues[QueueID(h.Queue)]
 	if q == nil {
 		return unknownQueue(h.Queue)
 	}
 	if h.ProducerID == 0 {
-		return Outcome{Queue: q.id, BaseOffset: w.extend(out, q, e.Index, h.Count), Count: h.Count}
+		return Outcome{Queue: q.id, BaseOffset: w.extend(out, q, index, h.Count), Count: h.Count}
 	}
-	if refusal, ok := w.judgeProducer(&h); !ok {
+	if refusal, ok := w.judgeProducer(h); !ok {
 		return refusal
 	}
 	window := q.windows[h.ProducerID]
-	if resend, ok := window.judge(&h); !ok {
+	if resend, ok := window.judge(h); !ok {
 		return resend
 	}
-	base := w.extend(out, q, e.Index, h.Count)
-	w.remember(q, window, &h, base)
+	base := w.extend(out, q, index, h.Count)
+	w.remember(q, window, h, base)
 	return Outcome{Queue: q.id, BaseOffset: base, Count: h.Count}
 }
 

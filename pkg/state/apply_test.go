@@ -164,6 +164,8 @@ func TestUnsupportedEntriesStopTheMember(t *testing.T) {
 	newer := protowire.AppendVarint(protowire.AppendTag(nil, 500, protowire.VarintType), 1)
 	create := commandBody(t, &recordv1.Command{Kind: &recordv1.Command_CreateTopic{CreateTopic: &recordv1.CreateTopic{Name: "a", Queues: 1}}})
 	nested := append([]byte{0, 0, 0, 0}, protowire.AppendBytes(protowire.AppendTag(nil, 4, protowire.BytesType), newer)...)
+	newerBatch := batchBody(t, batch.Stamp{Queue: 1}, 1, 1)
+	newerBatch[6]++ // its version
 	cases := map[string]Entry{
 		"type 0":             {Type: 0},
 		"type 3":             {Type: 3},
@@ -174,6 +176,9 @@ func TestUnsupportedEntriesStopTheMember(t *testing.T) {
 		"field in a command": {Type: EntryCommand, Body: nested},
 		"no command":         {Type: EntryCommand, Body: []byte{0, 0, 0, 0, 255}},
 		"no body":            {Type: EntryCommand},
+		"no batch":           {Type: EntryBatch, Body: []byte("no batch")},
+		"a newer batch":      {Type: EntryBatch, Body: newerBatch},
+		"a longer batch":     {Type: EntryBatch, Body: append(batchBody(t, batch.Stamp{Queue: 1}, 1, 1), 0)},
 	}
 	for name, e := range cases {
 		t.Run(name, func(t *testing.T) {

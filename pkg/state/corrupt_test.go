@@ -13,6 +13,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
+
+	"github.com/ledgermq/ledgermq/pkg/batch"
 )
 
 // damaged returns a copy of a store's files in which one was changed by spoil; a
@@ -223,7 +225,7 @@ func TestFlushDue(t *testing.T) {
 	require.False(t, s.FlushDue())
 	apply(t, s, createEntry(t, "a", 1))
 	require.False(t, s.FlushDue())
-	apply(t, s, Entry{Type: EntryBatch, Body: make([]byte, 200)})
+	apply(t, s, batchEntry(t, batch.Stamp{Queue: 1}, 20))
 	require.True(t, s.FlushDue(), "200 bytes")
 	require.NoError(t, s.Flush())
 	apply(t, s, Entry{Type: EntryNoop})

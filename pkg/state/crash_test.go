@@ -50,7 +50,7 @@ func TestHistoriesHoldEveryOutcome(t *testing.T) {
 		}
 	}
 	for _, code := range []string{
-		CodeOK, CodeInvalidBatch, CodeUnknownQueue, CodeUnknownProducer, CodeProducerFenced, CodeOutOfOrderSequence,
+		CodeOK, CodeUnknownQueue, CodeUnknownProducer, CodeProducerFenced, CodeOutOfOrderSequence,
 		CodeSequenceConflict, CodeUnknownTopic, CodeTopicExists, CodeInvalidTopicName, CodeLimitExceeded,
 	} {
 		require.Greater(t, codes[code], 4, "%q", code)

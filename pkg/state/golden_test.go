@@ -42,7 +42,7 @@ func TestGoldenStore(t *testing.T) {
 		batchEntry(t, second, 200),
 		batchEntry(t, stamp, 3),
 		registerEntry(t, ""),
-		{Type: EntryBatch, Body: []byte("no batch")},
+		batchEntry(t, batch.Stamp{Queue: 99}, 1),
 	}
 	for range BlockBatches + 1 {
 		entries = append(entries, batchEntry(t, batch.Stamp{Queue: 3}, 1))

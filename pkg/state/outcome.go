@@ -6,7 +6,6 @@ import "fmt"
 // each means to a client.
 const (
 	CodeOK                 = ""
-	CodeInvalidBatch       = "INVALID_BATCH"
 	CodeUnknownQueue       = "UNKNOWN_QUEUE"
 	CodeUnknownProducer    = "UNKNOWN_PRODUCER"
 	CodeProducerFenced     = "PRODUCER_FENCED"

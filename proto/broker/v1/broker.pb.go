@@ -231,7 +231,9 @@ type BatchResult struct {
 	Error *ErrorDetail `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
 	// base_offset is the queue offset of the batch's first record; -1 when the
 	// batch is a duplicate that is older than the window which remembers offsets.
-	BaseOffset  int64 `protobuf:"varint,2,opt,name=base_offset,json=baseOffset,proto3" json:"base_offset,omitempty"`
+	BaseOffset int64 `protobuf:"varint,2,opt,name=base_offset,json=baseOffset,proto3" json:"base_offset,omitempty"`
+	// ledger_index and term name the entry that holds the batch; -1 and 0 for a
+	// duplicate, whose entry is an earlier one.
 	LedgerIndex int64 `protobuf:"varint,3,opt,name=ledger_index,json=ledgerIndex,proto3" json:"ledger_index,omitempty"`
 	Term        int64 `protobuf:"varint,4,opt,name=term,proto3" json:"term,omitempty"`
 	// duplicate is set when this batch was stored before: an earlier try won.
@@ -395,7 +397,10 @@ type PullRequest struct {
 	// max_bytes bounds the answer; at least one batch comes if there is any.
 	MaxBytes int32 `protobuf:"varint,4,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
 	// max_wait_ms is how long to wait for a first batch; 0 does not wait.
-	MaxWaitMs     int32 `protobuf:"varint,5,opt,name=max_wait_ms,json=maxWaitMs,proto3" json:"max_wait_ms,omitempty"`
+	MaxWaitMs int32 `protobuf:"varint,5,opt,name=max_wait_ms,json=maxWaitMs,proto3" json:"max_wait_ms,omitempty"`
+	// queue_id, if it is not 0, is the broker's number of the queue that is meant: a
+	// topic that was deleted and made anew under the name is answered UNKNOWN_QUEUE.
+	QueueId       uint32 `protobuf:"varint,6,opt,name=queue_id,json=queueId,proto3" json:"queue_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -461,6 +466,13 @@ func (x *PullRequest) GetMaxBytes() int32 {
 func (x *PullRequest) GetMaxWaitMs() int32 {
 	if x != nil {
 		return x.MaxWaitMs
+	}
+	return 0
+}
+
+func (x *PullRequest) GetQueueId() uint32 {
+	if x != nil {
+		return x.QueueId
 	}
 	return 0
 }
@@ -612,7 +624,9 @@ type PullStreamRequest struct {
 	Queue  uint32 `protobuf:"varint,2,opt,name=queue,proto3" json:"queue,omitempty"`
 	Offset int64  `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
 	// credit_bytes is how many more bytes the client is ready to take.
-	CreditBytes   int64 `protobuf:"varint,4,opt,name=credit_bytes,json=creditBytes,proto3" json:"credit_bytes,omitempty"`
+	CreditBytes int64 `protobuf:"varint,4,opt,name=credit_bytes,json=creditBytes,proto3" json:"credit_bytes,omitempty"`
+	// queue_id as in PullRequest; in the first message only.
+	QueueId       uint32 `protobuf:"varint,5,opt,name=queue_id,json=queueId,proto3" json:"queue_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -671,6 +685,13 @@ func (x *PullStreamRequest) GetOffset() int64 {
 func (x *PullStreamRequest) GetCreditBytes() int64 {
 	if x != nil {
 		return x.CreditBytes
+	}
+	return 0
+}
+
+func (x *PullStreamRequest) GetQueueId() uint32 {
+	if x != nil {
+		return x.QueueId
 	}
 	return 0
 }
@@ -2080,13 +2101,14 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"indefinite\x12\x1f\n" +
 	"\vleader_addr\x18\x04 \x01(\tR\n" +
 	"leaderAddr\x12$\n" +
-	"\x0eretry_after_ms\x18\x05 \x01(\x03R\fretryAfterMs\"\x8e\x01\n" +
+	"\x0eretry_after_ms\x18\x05 \x01(\x03R\fretryAfterMs\"\xa9\x01\n" +
 	"\vPullRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\rR\x05queue\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x1b\n" +
 	"\tmax_bytes\x18\x04 \x01(\x05R\bmaxBytes\x12\x1e\n" +
-	"\vmax_wait_ms\x18\x05 \x01(\x05R\tmaxWaitMs\"\x96\x01\n" +
+	"\vmax_wait_ms\x18\x05 \x01(\x05R\tmaxWaitMs\x12\x19\n" +
+	"\bqueue_id\x18\x06 \x01(\rR\aqueueId\"\x96\x01\n" +
 	"\fPullResponse\x12!\n" +
 	"\ffirst_offset\x18\x01 \x01(\x03R\vfirstOffset\x12\x1d\n" +
 	"\n" +
@@ -2098,12 +2120,13 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"baseOffset\x12!\n" +
 	"\fledger_index\x18\x02 \x01(\x03R\vledgerIndex\x12\x12\n" +
 	"\x04term\x18\x03 \x01(\x03R\x04term\x12-\n" +
-	"\x13append_time_unix_ms\x18\x04 \x01(\x03R\x10appendTimeUnixMs\"z\n" +
+	"\x13append_time_unix_ms\x18\x04 \x01(\x03R\x10appendTimeUnixMs\"\x95\x01\n" +
 	"\x11PullStreamRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\rR\x05queue\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12!\n" +
-	"\fcredit_bytes\x18\x04 \x01(\x03R\vcreditBytes\"\x9c\x01\n" +
+	"\fcredit_bytes\x18\x04 \x01(\x03R\vcreditBytes\x12\x19\n" +
+	"\bqueue_id\x18\x05 \x01(\rR\aqueueId\"\x9c\x01\n" +
 	"\x12PullStreamResponse\x12!\n" +
 	"\ffirst_offset\x18\x01 \x01(\x03R\vfirstOffset\x12\x1d\n" +
 	"\n" +
