@@ -52,9 +52,13 @@ func TestClusterSurvivesItsLeader(t *testing.T) {
 	leader, followers := c.leader()
 	queues := leader.createTopic("t", 1)
 	require.Nil(t, leader.publish(makeBatch(t, batch.Stamp{Queue: queues[0]}, "one")).GetError())
+	producer, err := leader.messaging.RegisterProducer(leader.ctx(), &brokerv1.RegisterProducerRequest{RequestId: "r"})
+	require.NoError(t, err)
 	leader.kill()
-	// Asked at once: the request is held until there is a leader.
-	require.Nil(t, followers[0].publish(makeBatch(t, batch.Stamp{Queue: queues[0], ProducerID: 0}, "two")).GetError())
+	// Asked at once: the request is held until there is a leader. It may meet the dying
+	// one first; only an idempotent batch is sent again after that.
+	two := batch.Stamp{Queue: queues[0], ProducerID: producer.GetProducerId(), ProducerEpoch: producer.GetEpoch()}
+	require.Nil(t, followers[0].publish(makeBatch(t, two, "two")).GetError())
 	require.Equal(t, []string{"one", "two"}, followers[1].pullAll("t", 0))
 	leader.restart()
 	c.leader()
