@@ -61,11 +61,17 @@ race: ## the short tests of the packages with goroutines, under the race detecto
 
 .PHONY: sim
 sim: ## the simulator on fresh seeds for SIM_FOR (40s)
-	$(GO) test ./test/sim -count=1 -v -sim.for $(SIM_FOR)
+	@$(GO) test -c -o bin/sim.test ./test/sim
+	@cd test/sim && ../../bin/sim.test -sim.for $(SIM_FOR)
 
 .PHONY: mutants
 mutants: ## break the rules one by one; each must turn a test red
-	$(GO) test ./test/sim -count=1 -v -timeout 30m -mutants
+	@$(GO) test -c -o bin/sim.test ./test/sim
+	@cd test/sim && ../../bin/sim.test -mutants
+
+.PHONY: crash
+crash: ## every crash image and every bit flip of the commit log, in their long form
+	LEDGERMQ_LONG=1 $(GO) test -count=1 -timeout 20m ./pkg/commitlog/...
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZ_FOR (10s) each
@@ -117,7 +123,7 @@ compose: image ## the container test: publish, kill the leader's container, cons
 	COMPOSE=1 PROGRAMS=$(CURDIR)/bin $(GO) test -count=1 -v -timeout 10m ./test/compose
 
 .PHONY: ci-long
-ci-long: lint race sim e2e fuzz proto-lint mutants ## what ci adds to test, cheap to dear
+ci-long: lint race sim crash e2e fuzz proto-lint mutants ## what ci adds to test, cheap to dear
 	$(GO) run ./cmd/broker demo --for $(DEMO_FOR)
 
 .PHONY: ci

@@ -49,8 +49,8 @@ func (k *killer) failovers() []failover {
 	return append([]failover{}, k.mu.failovers...)
 }
 
-// run kills leaders until ctx ends; life is the context of the brokers that it
-// restarts. When it returns all brokers run.
+// run kills leaders until ctx, that of the traffic, ends; life is the context of
+// the brokers that it restarts. When it returns all brokers run.
 func (k *killer) run(ctx, life context.Context) error {
 	next := time.NewTimer(k.cfg.firstKill())
 	defer next.Stop()
@@ -60,8 +60,11 @@ func (k *killer) run(ctx, life context.Context) error {
 			return nil
 		case <-next.C:
 		}
+		if ctx.Err() != nil {
+			return nil // both at once: without traffic nobody would see the failover
+		}
 		began := time.Now()
-		if err := k.failOver(life); err != nil {
+		if err := k.failOver(ctx, life); err != nil {
 			return err
 		}
 		next.Reset(k.cfg.every - time.Since(began))
@@ -69,8 +72,8 @@ func (k *killer) run(ctx, life context.Context) error {
 }
 
 // failOver kills the leader, waits for its successor to acknowledge something,
-// and restarts it.
-func (k *killer) failOver(ctx context.Context) error {
+// and restarts it. If the traffic ends meanwhile, the failover is not counted.
+func (k *killer) failOver(traffic, ctx context.Context) error {
 	leader, err := k.leader(ctx, 0)
 	if err != nil {
 		return err
@@ -85,8 +88,12 @@ func (k *killer) failOver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ack, err := k.firstAck(ctx)
-	if err != nil {
+	ack, err := k.firstAck(traffic, ctx)
+	switch {
+	case errors.Is(err, errNoTraffic):
+		k.say("the end came before %s acknowledged anything; restarting %s", successor.GetId(), victim.id)
+		return k.brokers.start(ctx, victim)
+	case err != nil:
 		return err
 	}
 	f.Successor, f.Term, f.AckMS = successor.GetId(), successor.GetTerm(), milliseconds(ack)
@@ -142,13 +149,18 @@ func (k *killer) leader(ctx context.Context, after int64) (*brokerv1.MemberStatu
 	}
 }
 
+var errNoTraffic = errors.New("the traffic has ended")
+
 // firstAck waits for the first acknowledgement by the new leader.
-func (k *killer) firstAck(ctx context.Context) (time.Duration, error) {
+func (k *killer) firstAck(traffic, ctx context.Context) (time.Duration, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("the new leader acknowledges nothing"))
 	defer cancel()
 	for {
 		if took, ok := k.books.firstAck(); ok {
 			return took, nil
+		}
+		if traffic.Err() != nil {
+			return 0, errNoTraffic
 		}
 		if err := wait(ctx, 10*time.Millisecond); err != nil {
 			return 0, err
