@@ -320,7 +320,7 @@ func cmdForge(g *group, t *testing.T, d *datadriven.TestData) {
 	case "push-answer":
 		msg = PushResponse{
 			From: from, To: to, Term: term, Type: Append, Code: code(a["code"]), RequestTerm: Term(number(t, d, a["for"], int64(term))),
-			DurableIndex: durable, DurableTerm: durableTerm, EndIndex: end, XTerm: NoTerm, XIndex: NoIndex,
+			PrevIndex: prev, DurableIndex: durable, DurableTerm: durableTerm, EndIndex: end, XTerm: NoTerm, XIndex: NoIndex,
 		}
 	case "compare":
 		push.Type = Compare
