@@ -381,6 +381,13 @@ func (n *fakeNode) frame(s grpc.BidiStreamingServer[brokerv1.PublishStreamReques
 	return answer(n.c.append(req.GetBatches()))
 }
 
+// frames is how many frames have arrived, whatever became of them.
+func (c *cluster) frames() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.frames
+}
+
 func (c *cluster) leaderAddr() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

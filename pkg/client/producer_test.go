@@ -335,32 +335,34 @@ func TestTooLargeTakesNothingDown(t *testing.T) {
 	})
 }
 
+// TestDeletedTopicFailsFutures: messages for a queue that is gone certainly were not
+// stored, and once that is known none is sent any more.
 func TestDeletedTopicFailsFutures(t *testing.T) {
-	c := newCluster(t, 1)
-	c.topic("t", 1)
-	p := newProducer(t, c, ProducerConfig{})
-	checkStored(t, c, p, publish(t, p, 0, 10))
-	c.mu.Lock()
-	clear(c.mu.queues)
-	c.mu.Unlock()
-	for _, r := range publish(t, p, 10, 10) {
-		_, err := r.Get(within(t, 10*time.Second))
-		var e *Error
-		if !errors.As(err, &e) || e.Code != CodeUnknownQueue || e.Indefinite {
-			t.Fatalf("got %v", err)
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		c.topic("t", 1)
+		p := newProducer(t, c, ProducerConfig{})
+		checkStored(t, c, p, publish(t, p, 0, 10))
+		c.mu.Lock()
+		clear(c.mu.queues)
+		c.mu.Unlock()
+		for _, r := range publish(t, p, 10, 10) {
+			_, err := r.Get(within(t, 10*time.Second))
+			var e *Error
+			if !errors.As(err, &e) || e.Code != CodeUnknownQueue || e.Indefinite {
+				t.Fatalf("got %v", err)
+			}
 		}
-	}
-	c.mu.Lock()
-	frames := c.mu.frames
-	c.mu.Unlock()
-	if _, err := publish(t, p, 20, 1)[0].Get(t.Context()); CodeOf(err) != CodeUnknownQueue {
-		t.Errorf("got %v", err)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.mu.frames != frames {
-		t.Error("a message for a queue that is gone was sent")
-	}
+		synctest.Wait() // frames that the ended stream still carried have arrived
+		frames := c.frames()
+		if _, err := publish(t, p, 20, 1)[0].Get(t.Context()); CodeOf(err) != CodeUnknownQueue {
+			t.Errorf("got %v", err)
+		}
+		synctest.Wait()
+		if c.frames() != frames {
+			t.Error("a message for a queue that is gone was sent")
+		}
+	})
 }
 
 func TestUnknownTopic(t *testing.T) {
