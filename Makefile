@@ -33,7 +33,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## static binaries broker, producer, consumer into bin/
-	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/broker ./cmd/producer ./cmd/consumer
+	$(GO) build $(TRIMPATH) -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/broker ./cmd/producer ./cmd/consumer
 
 .PHONY: gen
 gen: ## generated protobuf code from proto/**/*.proto
@@ -52,8 +52,8 @@ lint: ## gofumpt is clean, go vet, staticcheck
 
 .PHONY: test
 test: build ## every package, every kind of test in its short form (under 3 minutes on 2 cores)
-	$(GO) test -short -count=$(COUNT) $$($(GO) list ./... | grep -vE '$(PROCESSES)')
-	PROGRAMS=$(CURDIR)/bin $(GO) test -short -count=$(COUNT) -p 1 $$($(GO) list ./... | grep -E '$(PROCESSES)')
+	$(GO) test -vet=off -short -count=$(COUNT) $$($(GO) list ./... | grep -vE '$(PROCESSES)')
+	PROGRAMS=$(CURDIR)/bin $(GO) test -vet=off -short -count=$(COUNT) -p 1 $$($(GO) list ./... | grep -E '$(PROCESSES)')
 
 .PHONY: race
 race: ## the short tests of the packages with goroutines, under the race detector
@@ -105,6 +105,9 @@ proto-lint: ## buf lint, and buf breaking against the main branch (the tool take
 		echo "$(BUF) breaking --against .git#branch=main"; $(BUF) breaking --against '.git#branch=main'; \
 	else echo "buf breaking: no branch main to compare with"; fi
 
+# Without the paths of this machine in it. Everything is compiled anew for that, so
+# the binaries for the tests do without.
+image: TRIMPATH = -trimpath
 .PHONY: image
 image: build ## the container image, from the binaries in bin/
 	mkdir -p bin/data
