@@ -41,8 +41,8 @@ func (c Code) String() string {
 // VoteResult is a voter's answer.
 type VoteResult uint8
 
-// The vote results of DLedger, in the order of its VoteResponse.RESULT. The zero
-// value is not one of them.
+// The vote results of DLedger, in the order of its VoteResponse.RESULT, and one of
+// ours. The zero value is not one of them.
 const (
 	Accept VoteResult = iota + 1
 	RejectUnknownLeader
@@ -55,12 +55,15 @@ const (
 	RejectExpiredLedgerTerm
 	RejectSmallLedgerEndIndex
 	RejectTakingLeadership
+	// RejectNotAVoter is ours: the voter may lack what it once acknowledged (Standing).
+	RejectNotAVoter
 )
 
 var voteResultNames = [...]string{
 	"UNSPECIFIED", "ACCEPT", "REJECT_UNKNOWN_LEADER", "REJECT_UNEXPECTED_LEADER", "REJECT_EXPIRED_VOTE_TERM",
 	"REJECT_ALREADY_VOTED", "REJECT_ALREADY_HAS_LEADER", "REJECT_TERM_NOT_READY", "REJECT_TERM_SMALL_THAN_LEDGER",
 	"REJECT_EXPIRED_LEDGER_TERM", "REJECT_SMALL_LEDGER_END_INDEX", "REJECT_TAKING_LEADERSHIP",
+	"REJECT_NOT_A_VOTER",
 }
 
 // String returns the result as DLedger writes it.

@@ -42,6 +42,9 @@ type Config struct {
 	// ResendInterval is how long a leader waits for a follower's durable index to
 	// grow before it compares again. Default 1 s (DLedger: maxPushTimeOutMs).
 	ResendInterval time.Duration
+	// Barred makes a member that may neither vote nor stand until a Standing event
+	// says otherwise.
+	Barred bool
 	// Rand is the only source of chance. It is not shared.
 	Rand *rand.Rand
 }

@@ -24,6 +24,7 @@ type voter struct {
 	leader   ID
 	trusts   bool // a leader other than the candidate was heard within the election timeout
 	taking   bool // this member was asked by the leader to take over
+	barred   bool // this member may not vote
 	endIndex Index
 	endTerm  Term
 }
@@ -31,7 +32,7 @@ type voter struct {
 func (m *Member) voter(candidate ID) voter {
 	return voter{
 		self: m.cfg.ID, peer: m.peerOf(candidate) != nil, term: m.ballot.Term, votedFor: m.ballot.VotedFor, leader: m.leader,
-		trusts: m.trusts(candidate), taking: m.role == Candidate && m.election.transfer,
+		trusts: m.trusts(candidate), taking: m.role == Candidate && m.election.transfer, barred: m.barred,
 		endIndex: m.ledger.End(), endTerm: m.ledger.EndTerm(),
 	}
 }
@@ -46,6 +47,8 @@ func judgeVote(v voter, r VoteRequest) VoteResult {
 		return RejectUnknownLeader
 	case r.From == v.self:
 		return RejectUnexpectedLeader
+	case v.barred:
+		return RejectNotAVoter
 	case r.LedgerEndTerm < v.endTerm:
 		return RejectExpiredLedgerTerm
 	case r.LedgerEndTerm == v.endTerm && r.LedgerEndIndex < v.endIndex:
@@ -122,7 +125,7 @@ func (m *Member) yieldTo(r VoteRequest) {
 // startPreVote asks who would vote for this member in the next term. Nothing is
 // written and no term rises until a majority would.
 func (m *Member) startPreVote() {
-	if !m.fit {
+	if !m.mayStand() {
 		m.deadline = m.now.Add(m.electionTimeout())
 		return
 	}

@@ -39,6 +39,13 @@ type Disconnected struct{ Peer ID }
 // elections as a candidate, but votes.
 type Health struct{ Fit bool }
 
+// Standing says whether this member may vote and stand for election. It may not
+// while its disk may lack what it once acknowledged: a ledger that is damaged, or a
+// directory that took the place of a lost one. It follows, and acknowledges what it
+// does hold. A leader that loses its standing goes on: what it acknowledged, a
+// quorum did.
+type Standing struct{ MayVote bool }
+
 func (Tick) event()         {}
 func (Receive) event()      {}
 func (Propose) event()      {}
@@ -47,3 +54,4 @@ func (Transfer) event()     {}
 func (Connected) event()    {}
 func (Disconnected) event() {}
 func (Health) event()       {}
+func (Standing) event()     {}

@@ -58,7 +58,7 @@ func (m *Member) handleHeartBeat(r HeartBeatRequest) {
 		m.heard = hearing{leader: r.Leader, at: m.now}
 	}
 	resp := HeartBeatResponse{
-		From: m.cfg.ID, To: r.From, Term: m.ballot.Term, Code: code, RequestTerm: r.Term, Fit: m.fit,
+		From: m.cfg.ID, To: r.From, Term: m.ballot.Term, Code: code, RequestTerm: r.Term, Fit: m.mayStand(),
 		DurableIndex: NoIndex, DurableTerm: NoTerm,
 	}
 	if code == Success {

@@ -26,6 +26,7 @@ type Member struct {
 	role         Role
 	leader       ID // of the ballot's term; empty: not known
 	fit          bool
+	barred       bool // from voting and standing: see Standing
 
 	ledger   Ledger
 	durable  Index  // up to here the ledger is on this member's disk
@@ -73,6 +74,7 @@ func New(cfg Config, now time.Time, ballot Ballot, ledger Ledger) (*Member, erro
 	m := &Member{
 		cfg: cfg, now: now, ballot: ballot, knownMaxTerm: ballot.Term, ledger: ledger, durable: ledger.End(),
 		commit: ledger.Begin() - 1, verified: ledger.Begin() - 1, acked: NoIndex, noop: NoIndex, fit: true,
+		barred: cfg.Barred,
 	}
 	for _, id := range cfg.Peers {
 		if id != cfg.ID {
@@ -111,6 +113,8 @@ func (m *Member) Step(now time.Time, ev Event) {
 		m.handleDisconnected(ev)
 	case Health:
 		m.handleHealth(ev)
+	case Standing:
+		m.handleStanding(ev)
 	}
 	m.checkInvariants()
 }

@@ -15,7 +15,7 @@ var commands = map[string]func(*group, *testing.T, *datadriven.TestData){
 	"group": cmdGroup, "member": cmdMember, "tick": cmdTick, "deliver": cmdDeliver, "drop": cmdDrop,
 	"save": cmdSave, "inject": cmdInject, "settle": cmdSettle, "elect": cmdElect,
 	"write": cmdWrite, "persist": cmdPersist, "persisted": cmdPersisted, "propose": cmdPropose, "crash": cmdCrash, "restart": cmdRestart,
-	"transfer": cmdTransfer, "connect": cmdConnect, "disconnect": cmdDisconnect, "unfit": cmdHealth, "fit": cmdHealth,
+	"transfer": cmdTransfer, "connect": cmdConnect, "disconnect": cmdDisconnect, "unfit": cmdHealth, "fit": cmdHealth, "bar": cmdStanding, "clear": cmdStanding,
 	"forge": cmdForge, "state": cmdState, "ledger": cmdLedger, "peers": cmdPeers, "net": cmdNet,
 	"judge": cmdJudge, "outcome": cmdOutcome,
 }
@@ -283,6 +283,14 @@ func cmdDisconnect(g *group, t *testing.T, d *datadriven.TestData) {
 	}
 }
 
+// cmdStanding takes a member's vote away, or gives it back.
+func cmdStanding(g *group, t *testing.T, d *datadriven.TestData) {
+	ids, _ := words(d)
+	for _, id := range ids {
+		g.step(ID(id), Standing{MayVote: d.Cmd == "clear"})
+	}
+}
+
 func cmdHealth(g *group, t *testing.T, d *datadriven.TestData) {
 	ids, _ := words(d)
 	for _, id := range ids {
@@ -379,6 +387,9 @@ func cmdState(g *group, t *testing.T, d *datadriven.TestData) {
 		}
 		if !s.Fit {
 			extra += " UNFIT"
+		}
+		if !s.MayVote {
+			extra += " BARRED"
 		}
 		g.printf("%s %v term=%d votedFor=%s leader=%s end=%d/%d durable=%d commit=%d%s", s.ID, s.Role, s.Term, name(s.VotedFor),
 			name(s.Leader), s.End, s.EndTerm, s.Durable, s.Commit, extra)

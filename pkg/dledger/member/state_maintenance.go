@@ -41,7 +41,7 @@ func (m *Member) maintainAsCandidate() {
 		return
 	}
 	switch {
-	case !m.fit:
+	case !m.mayStand():
 		m.election = election{}
 		m.deadline = m.now.Add(m.electionTimeout())
 	case m.election.asking:

@@ -15,7 +15,8 @@ type Status struct {
 	Commit       Index
 	Noop         Index // LEADER: the entry that opened its term; it serves once that is committed. Else NoIndex
 	Fit          bool
-	Transferee   ID // empty: no transfer under way
+	MayVote      bool // see Standing
+	Transferee   ID   // empty: no transfer under way
 	KnownMaxTerm Term
 	LastOutcome  VoteOutcome // of the last vote round, 0 if there was none
 	Peers        []PeerStatus
@@ -37,7 +38,7 @@ func (m *Member) Status() Status {
 	s := Status{
 		ID: m.cfg.ID, Role: m.role, Term: m.ballot.Term, VotedFor: m.ballot.VotedFor, Leader: m.leader,
 		Begin: m.ledger.Begin(), End: m.ledger.End(), EndTerm: m.ledger.EndTerm(), Durable: m.durable, Commit: m.commit,
-		Noop: m.noop, Fit: m.fit, KnownMaxTerm: m.knownMaxTerm, LastOutcome: m.lastOutcome,
+		Noop: m.noop, Fit: m.fit, MayVote: !m.barred, KnownMaxTerm: m.knownMaxTerm, LastOutcome: m.lastOutcome,
 		Peers: make([]PeerStatus, len(m.peers)),
 	}
 	if m.transfer != nil {

@@ -117,7 +117,7 @@ func (m *Member) judgeTakeOver(r TransferRequest) Code {
 		return NotFollower
 	case held < r.LedgerEndIndex:
 		return FallBehindTooMuch
-	case !m.fit:
+	case !m.mayStand():
 		return TakeLeadershipFailed
 	}
 	return Success
@@ -208,9 +208,7 @@ func (m *Member) handleHealth(ev Health) {
 		return
 	}
 	if m.role == Candidate {
-		yielded := m.election.yielded
-		m.election = election{yielded: yielded}
-		m.deadline = m.now.Add(m.electionTimeout())
+		m.giveUpCandidacy()
 		return
 	}
 	if m.transfer != nil {
@@ -222,6 +220,23 @@ func (m *Member) handleHealth(ev Health) {
 	}
 	m.stepDownIfUnfit()
 }
+
+// handleStanding takes note of whether this member may vote.
+func (m *Member) handleStanding(ev Standing) {
+	m.barred = !ev.MayVote
+	if m.barred && m.role == Candidate {
+		m.giveUpCandidacy()
+	}
+}
+
+// giveUpCandidacy asks nobody for a vote before the next election timeout.
+func (m *Member) giveUpCandidacy() {
+	m.election = election{yielded: m.election.yielded}
+	m.deadline = m.now.Add(m.electionTimeout())
+}
+
+// mayStand says whether this member may ask for votes.
+func (m *Member) mayStand() bool { return m.fit && !m.barred }
 
 func (m *Member) stepDownIfUnfit() {
 	if m.role == Leader && !m.fit {

@@ -30,7 +30,7 @@ func (m *Member) tally() tally {
 		case RejectAlreadyHasLeader:
 			t.hasLeader = true
 		case RejectUnknownLeader, RejectUnexpectedLeader, RejectExpiredVoteTerm, RejectAlreadyVoted,
-			RejectTermSmallThanLedger, RejectTakingLeadership:
+			RejectTermSmallThanLedger, RejectTakingLeadership, RejectNotAVoter:
 		}
 	}
 	return t

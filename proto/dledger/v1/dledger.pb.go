@@ -128,6 +128,9 @@ const (
 	VoteResult_VOTE_RESULT_REJECT_EXPIRED_LEDGER_TERM    VoteResult = 9
 	VoteResult_VOTE_RESULT_REJECT_SMALL_LEDGER_END_INDEX VoteResult = 10
 	VoteResult_VOTE_RESULT_REJECT_TAKING_LEADERSHIP      VoteResult = 11
+	// The voter may lack what it once acknowledged: its ledger is damaged, or its
+	// directory replaced a lost one. Not DLedger's.
+	VoteResult_VOTE_RESULT_REJECT_NOT_A_VOTER VoteResult = 12
 )
 
 // Enum value maps for VoteResult.
@@ -145,6 +148,7 @@ var (
 		9:  "VOTE_RESULT_REJECT_EXPIRED_LEDGER_TERM",
 		10: "VOTE_RESULT_REJECT_SMALL_LEDGER_END_INDEX",
 		11: "VOTE_RESULT_REJECT_TAKING_LEADERSHIP",
+		12: "VOTE_RESULT_REJECT_NOT_A_VOTER",
 	}
 	VoteResult_value = map[string]int32{
 		"VOTE_RESULT_UNSPECIFIED":                   0,
@@ -159,6 +163,7 @@ var (
 		"VOTE_RESULT_REJECT_EXPIRED_LEDGER_TERM":    9,
 		"VOTE_RESULT_REJECT_SMALL_LEDGER_END_INDEX": 10,
 		"VOTE_RESULT_REJECT_TAKING_LEADERSHIP":      11,
+		"VOTE_RESULT_REJECT_NOT_A_VOTER":            12,
 	}
 )
 
@@ -1338,7 +1343,7 @@ const file_dledger_v1_dledger_proto_rawDesc = "" +
 	"\x1cRESPONSE_CODE_TERM_NOT_READY\x10\xa0\x03\x12'\n" +
 	"\"RESPONSE_CODE_FALL_BEHIND_TOO_MUCH\x10\xa1\x03\x12)\n" +
 	"$RESPONSE_CODE_TAKE_LEADERSHIP_FAILED\x10\xa2\x03\x12&\n" +
-	"!RESPONSE_CODE_LEADER_TRANSFERRING\x10\xfa\x03*\xe8\x03\n" +
+	"!RESPONSE_CODE_LEADER_TRANSFERRING\x10\xfa\x03*\x8c\x04\n" +
 	"\n" +
 	"VoteResult\x12\x1b\n" +
 	"\x17VOTE_RESULT_UNSPECIFIED\x10\x00\x12\x16\n" +
@@ -1353,7 +1358,8 @@ const file_dledger_v1_dledger_proto_rawDesc = "" +
 	"&VOTE_RESULT_REJECT_EXPIRED_LEDGER_TERM\x10\t\x12-\n" +
 	")VOTE_RESULT_REJECT_SMALL_LEDGER_END_INDEX\x10\n" +
 	"\x12(\n" +
-	"$VOTE_RESULT_REJECT_TAKING_LEADERSHIP\x10\v*\x80\x01\n" +
+	"$VOTE_RESULT_REJECT_TAKING_LEADERSHIP\x10\v\x12\"\n" +
+	"\x1eVOTE_RESULT_REJECT_NOT_A_VOTER\x10\f*\x80\x01\n" +
 	"\bPushType\x12\x19\n" +
 	"\x15PUSH_TYPE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11PUSH_TYPE_COMPARE\x10\x01\x12\x16\n" +
