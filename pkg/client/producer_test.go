@@ -107,6 +107,34 @@ func publishUnknown(t *testing.T, c *cluster, p *Producer) {
 	checkHistory(t, c, p, results)
 }
 
+// TestForgottenProducerMayHaveStored: a batch that was sent and not answered may be
+// stored under an identity that nobody knows any more. Sending it under a new one
+// could store it twice, so its outcome is unknown.
+func TestForgottenProducerMayHaveStored(t *testing.T) {
+	c := newCluster(t, 1)
+	c.topic("t", 1)
+	c.setScript(func(frame int) action {
+		switch frame {
+		case 1:
+			return breakAfter
+		case 2:
+			return unknownProducer
+		}
+		return store
+	})
+	p := newProducer(t, c, ProducerConfig{})
+	_, err := publish(t, p, 0, 1)[0].Get(within(t, 30*time.Second))
+	if e := asError(err); err == nil || e.Code != CodeUnknownProducer || !e.Indefinite {
+		t.Errorf("got %v", err)
+	}
+	if got := c.values("t", 0); len(got) != 1 {
+		t.Errorf("%d messages stored, want 1", len(got))
+	}
+	if _, err := publish(t, p, 1, 1)[0].Get(within(t, 30*time.Second)); err != nil {
+		t.Errorf("the next message: %v", err)
+	}
+}
+
 // checkHistory checks what holds under any failure: an acknowledged message is
 // stored once, in the order of publishing; one that failed definitely is not
 // stored; one that failed indefinitely is stored at most once.

@@ -111,6 +111,7 @@ func TestLateChangesAreDropped(t *testing.T) {
 		c.Notify(Change{Slave, 7})
 		synctest.Wait()
 		c.Notify(Change{Master, 6})
+		synctest.Wait() // it must have been dropped by now, not superseded later
 		c.Notify(Change{Slave, 7})
 		synctest.Wait()
 		require.NoError(t, stop())

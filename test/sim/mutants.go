@@ -24,5 +24,8 @@ const memberDir = "pkg/dledger/member/"
 
 // mutants are all of them. README.md has the table of what killed each.
 func mutants() []mutant {
-	return slices.Concat(votingMutants(), commitMutants(), replicationMutants(), commitlogMutants())
+	return slices.Concat(
+		votingMutants(), commitMutants(), replicationMutants(), commitlogMutants(),
+		brokerMutants(), ballotMutants(),
+	)
 }

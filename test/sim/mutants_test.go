@@ -213,7 +213,7 @@ func (m *mutant) overlay(root, dir string) (string, error) {
 // run runs one layer and says what in it noticed, or nothing.
 func (l layer) run(root, dir, overlay, pkg string) (string, error) {
 	if l == tests {
-		out, err := output(root, "go", "test", "-count=1", "-failfast", "-timeout", "2m", "-overlay", overlay, "./"+filepath.ToSlash(pkg))
+		out, err := output(root, "go", "test", "-short", "-count=1", "-failfast", "-timeout", "2m", "-overlay", overlay, "./"+filepath.ToSlash(pkg))
 		return firstFailure(out, err)
 	}
 	bin := filepath.Join(dir, "sim.test")
