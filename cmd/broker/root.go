@@ -29,6 +29,7 @@ func newRoot(streams cli.Streams) *cobra.Command {
 		newAdmin(streams),
 		newCheck(streams),
 		newConfig(streams),
+		newVerify(streams),
 		newVersion(streams),
 	)
 	return root

@@ -62,6 +62,11 @@ var rooms = []room{
 		why:   "floor 1: the format that client and broker share; users import it with the client",
 	},
 	{
+		path:  "pkg/history",
+		never: []string{grpc, pebble, prom, protob},
+		why:   "floor 1: what clients saw, and its judge; it must share nothing with what it judges",
+	},
+	{
 		path:  "pkg/dledger",
 		ours:  []string{"pkg/dledger/member", "pkg/commitlog", "proto/dledger/v1"},
 		never: []string{pebble},
@@ -95,7 +100,7 @@ var rooms = []room{
 	},
 	{
 		path: "cmd/...",
-		ours: []string{"pkg/broker", "pkg/client", "pkg/batch", "proto/broker/v1"},
+		ours: []string{"pkg/broker", "pkg/client", "pkg/batch", "pkg/history", "proto/broker/v1"},
 		why:  "floor 4: flags, config, signals and exit codes; no logic",
 	},
 	{
