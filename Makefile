@@ -10,6 +10,8 @@ VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo u
 SIM_FOR    ?= 40s
 FUZZ_FOR   ?= 10s
 DEMO_FOR   ?= 60s
+CHAOS_FOR  ?= 120s
+CHAOS_SEED ?= 0
 RUNS       ?= 10
 COUNT      ?= 1
 IMAGE      ?= ledgermq
@@ -24,7 +26,7 @@ GOFUMPT     = $(GO) tool -modfile=tools/lint/go.mod gofumpt
 STATICCHECK = $(GO) tool -modfile=tools/lint/go.mod staticcheck
 BUF         = $(GO) tool -modfile=tools/buf/go.mod buf
 # Tests that start processes have the machine to themselves.
-PROCESSES   = /test/(cluster|compose|e2e)
+PROCESSES   = /test/(chaos|cluster|compose|e2e)
 SOURCES     = $(shell find cmd pkg test tools -name '*.go' ! -name '*.pb.go')
 
 .PHONY: help
@@ -90,6 +92,11 @@ e2e: build ## real processes: a million lines while leaders are killed and pause
 failover: build ## measure the longest gap between two acks over RUNS (10) failovers of each kind
 	PROGRAMS=$(CURDIR)/bin $(GO) test -count=1 -v -timeout 30m ./test/e2e/failover -runs $(RUNS)
 
+.PHONY: chaos
+chaos: build ## break real brokers, disks and networks for CHAOS_FOR (120s); what needs root and is not there is skipped aloud
+	@$(GO) test -c -o bin/chaos.test ./test/chaos
+	@cd test/chaos && PROGRAMS=$(CURDIR)/bin ../../bin/chaos.test -test.v -test.run '^TestChaos$$' -test.timeout 0 -chaos.for $(CHAOS_FOR) -chaos.seed $(CHAOS_SEED)
+
 .PHONY: bench
 bench: ## benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem ./pkg/...
@@ -126,7 +133,7 @@ compose: image ## the container test: publish, kill the leader's container, cons
 	COMPOSE=1 PROGRAMS=$(CURDIR)/bin $(GO) test -count=1 -v -timeout 10m ./test/compose
 
 .PHONY: ci-long
-ci-long: lint race sim crash e2e fuzz proto-lint mutants ## what ci adds to test, cheap to dear
+ci-long: lint race sim crash chaos e2e fuzz proto-lint mutants ## what ci adds to test, cheap to dear
 	$(GO) run ./cmd/broker demo --for $(DEMO_FOR)
 
 .PHONY: ci

@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,28 @@ type Config struct {
 	Members int
 	// Args are further arguments of every `broker serve`.
 	Args []string
+	// Places says where the brokers run, in the order of their ids; nil: all on
+	// loopback, each with a temporary directory.
+	Places []Place
 }
+
+// Place is where one broker runs.
+type Place struct {
+	// IP is the address that it listens on; several places have the same ports.
+	IP string
+	// Data is its data directory.
+	Data string
+	// Wrap stands before its command line; it must become the broker by exec(2), so
+	// that signals reach that.
+	Wrap []string
+}
+
+// The ports of a broker in a place of its own.
+const (
+	clientPort = 10911
+	peerPort   = 40911
+	httpPort   = 8911
+)
 
 // Cluster is a group of broker processes. It ends with its test.
 type Cluster struct {
@@ -37,18 +59,17 @@ func New(t testing.TB, cfg Config) *Cluster {
 		n = 3
 	}
 	c := &Cluster{t: t}
-	ports := FreePorts(t, 3*n)
 	var peers []string
-	for i := range n {
-		node := &Node{
-			t: t, ID: fmt.Sprintf("n%d", i+1), Data: filepath.Join(t.TempDir(), "data"),
-			Client: local(ports[3*i]), Peer: local(ports[3*i+1]), HTTP: local(ports[3*i+2]),
-		}
+	if cfg.Places != nil {
+		c.place(cfg.Places)
+	} else {
+		c.placeOnLoopback(n)
+	}
+	for i, node := range c.nodes {
+		node.t, node.ID, node.log = t, fmt.Sprintf("n%d", i+1), filepath.Join(t.TempDir(), "log")
 		peers = append(peers, node.ID+"="+node.Peer)
-		c.nodes = append(c.nodes, node)
 	}
 	for _, node := range c.nodes {
-		node.log = filepath.Join(filepath.Dir(node.Data), node.ID+".log")
 		node.args = append([]string{
 			"serve", "--id", node.ID, "--data", node.Data, "--peers", strings.Join(peers, ","), "--cluster-id", "test",
 			"--client-addr", node.Client, "--peer-addr", node.Peer, "--http-addr", node.HTTP,
@@ -56,6 +77,23 @@ func New(t testing.TB, cfg Config) *Cluster {
 		t.Cleanup(node.cleanup)
 	}
 	return c
+}
+
+func (c *Cluster) place(places []Place) {
+	for _, p := range places {
+		at := func(port int) string { return net.JoinHostPort(p.IP, strconv.Itoa(port)) }
+		c.nodes = append(c.nodes, &Node{Data: p.Data, wrap: p.Wrap, Client: at(clientPort), Peer: at(peerPort), HTTP: at(httpPort)})
+	}
+}
+
+func (c *Cluster) placeOnLoopback(n int) {
+	ports := FreePorts(c.t, 3*n)
+	for i := range n {
+		c.nodes = append(c.nodes, &Node{
+			Data:   filepath.Join(c.t.TempDir(), "data"),
+			Client: local(ports[3*i]), Peer: local(ports[3*i+1]), HTTP: local(ports[3*i+2]),
+		})
+	}
 }
 
 // Start starts a cluster and waits for a leader that serves.

@@ -22,11 +22,14 @@ type Node struct {
 	Data               string
 	Client, Peer, HTTP string // addresses
 
-	t    testing.TB
-	args []string
-	log  string
-	cmd  *exec.Cmd // nil while it does not run
-	logs *os.File
+	t     testing.TB
+	wrap  []string
+	args  []string
+	log   string
+	cmd   *exec.Cmd // nil while it does not run
+	logs  *os.File
+	ended chan struct{} // closed when cmd has ended
+	err   error         // of cmd, when it has ended
 }
 
 // Start starts the process, for the first time or again.
@@ -36,12 +39,28 @@ func (n *Node) Start() {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	n.cmd, n.logs = Program(context.WithoutCancel(n.t.Context()), "broker", n.args...), logs
-	n.cmd.Stdout, n.cmd.Stderr = logs, logs
-	if err := n.cmd.Start(); err != nil {
+	cmd := Program(context.WithoutCancel(n.t.Context()), "broker", n.args...)
+	if len(n.wrap) > 0 {
+		wrapped := exec.Command(n.wrap[0], append(n.wrap[1:len(n.wrap):len(n.wrap)], cmd.Args...)...)
+		wrapped.Env, cmd = cmd.Env, wrapped
+	}
+	cmd.Stdout, cmd.Stderr = logs, logs
+	if err := cmd.Start(); err != nil {
 		n.t.Fatalf("%s: %v", n.ID, err)
 	}
+	ended := make(chan struct{})
+	n.cmd, n.logs, n.ended = cmd, logs, ended
+	go func() {
+		n.err = cmd.Wait()
+		close(ended)
+	}()
 }
+
+// Pid is the number of the running process.
+func (n *Node) Pid() int { return n.cmd.Process.Pid }
+
+// Ended is closed when the process that runs, or ran last, is gone.
+func (n *Node) Ended() <-chan struct{} { return n.ended }
 
 // Kill9 ends the process as the kernel would, and waits until it is gone.
 func (n *Node) Kill9() {
@@ -77,15 +96,19 @@ func (n *Node) Signal(s syscall.Signal) {
 // Wait waits for the end of the process and returns its exit code, -1 after a signal.
 func (n *Node) Wait() int {
 	n.t.Helper()
-	overdue := time.AfterFunc(Timeout, func() { _ = n.cmd.Process.Kill() })
-	err := n.cmd.Wait()
-	if !overdue.Stop() {
+	overdue := time.NewTimer(Timeout)
+	defer overdue.Stop()
+	select {
+	case <-n.ended:
+	case <-overdue.C:
 		n.t.Errorf("%s did not end within %v", n.ID, Timeout)
+		_ = n.cmd.Process.Kill()
+		<-n.ended
 	}
 	code := n.cmd.ProcessState.ExitCode()
 	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		n.t.Errorf("%s: %v", n.ID, err)
+	if n.err != nil && !errors.As(n.err, &exit) {
+		n.t.Errorf("%s: %v", n.ID, n.err)
 	}
 	_ = n.logs.Close()
 	n.cmd = nil
@@ -98,7 +121,7 @@ func (n *Node) Running() bool { return n.cmd != nil }
 func (n *Node) cleanup() {
 	if n.cmd != nil {
 		_ = n.cmd.Process.Kill()
-		_ = n.cmd.Wait()
+		<-n.ended
 		_ = n.logs.Close()
 	}
 	text := n.Logs()

@@ -1,0 +1,134 @@
+package chaos
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/ledgermq/ledgermq/pkg/history"
+)
+
+var (
+	forFlag  = flag.Duration("chaos.for", 0, "inject faults for so long (default: a smoke test of a few seconds)")
+	seedFlag = flag.Uint64("chaos.seed", 0, "what the nemesis and the clients do follows from it; 0: from the clock")
+	keepFlag = flag.String("chaos.keep", "", "keep the history in this directory; without it, only when something is wrong")
+)
+
+// verdict is the last line of a run; TestMain prints it after everything else.
+var verdict string
+
+// TestMain runs the tests in namespaces of their own, where that is possible.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if os.Getenv(dirEnv) != "" {
+		inside(m)
+	}
+	dir, err := os.MkdirTemp("", "ledgermq-chaos-")
+	if err != nil {
+		fmt.Println("chaos:", err)
+		os.Exit(1)
+	}
+	if os.Getuid() == 0 {
+		if code, ok := outside(dir); ok {
+			os.Exit(leave(dir, code))
+		}
+		noNamespaces = errors.New("the kernel refuses new namespaces")
+	}
+	_ = os.Setenv(dirEnv, dir)
+	os.Exit(leave(dir, runTests(m)))
+}
+
+// noNamespaces says why there are none.
+var noNamespaces = errors.New("not run by root")
+
+// inside is TestMain of the process in the new namespaces.
+func inside(m *testing.M) {
+	if err := settle(); err != nil {
+		fmt.Println("chaos:", err)
+		os.Exit(1)
+	}
+	noNamespaces = nil
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	code := m.Run()
+	if verdict != "" {
+		fmt.Println(verdict)
+	}
+	return code
+}
+
+// leave removes the directory of a run, but for a history that is worth keeping.
+func leave(dir string, code int) int {
+	past := filepath.Join(dir, "history.jsonl")
+	keep := *keepFlag
+	if keep == "" && code != 0 {
+		keep = os.TempDir()
+	}
+	if _, err := os.Stat(past); err == nil && keep != "" {
+		to := filepath.Join(keep, fmt.Sprintf("history-%d.jsonl", os.Getpid()))
+		if text, err := os.ReadFile(past); err == nil && os.WriteFile(to, text, 0o600) == nil {
+			fmt.Fprintln(os.Stderr, "chaos: the history is kept: broker verify history", to)
+		}
+	}
+	_ = os.RemoveAll(dir)
+	return code
+}
+
+// TestChaos breaks a group of three for a while and holds what its clients saw against
+// what they were promised.
+func TestChaos(t *testing.T) {
+	wall, p := *forFlag, pace{gap: [2]time.Duration{300 * time.Millisecond, 4 * time.Second}, hold: [2]time.Duration{300 * time.Millisecond, 5 * time.Second}}
+	if wall == 0 {
+		wall, p = 6*time.Second, pace{gap: [2]time.Duration{500 * time.Millisecond, time.Second}, hold: [2]time.Duration{300 * time.Millisecond, 1500 * time.Millisecond}}
+	}
+	seed := *seedFlag
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	fmt.Printf("chaos: seed %d; again: go test ./test/chaos -run TestChaos -v -args -chaos.for %v -chaos.seed %d\n", seed, wall, seed)
+	dir := os.Getenv(dirEnv)
+	m := probe(dir, noNamespaces == nil, noNamespaces)
+	m.tell(os.Stdout)
+
+	r := newRun(t, m, dir, seed, "")
+	r.storm(newNemesis(t.Context(), t, m, r, p), func(n *nemesis) { n.rage(time.Now().Add(wall)) })
+	r.converge()
+	r.restartCold()
+	r.converge()
+	r.drainAll()
+	report, err := r.record.close()
+	must(t, err)
+	r.judge(report)
+}
+
+// judge prints what came of a run and fails the test if anything is wrong.
+func (r *run) judge(report history.Report) {
+	for _, p := range r.record.problems() {
+		r.t.Error(p)
+	}
+	for _, a := range report.Examples {
+		r.t.Error(a)
+	}
+	if !report.Clean() {
+		r.t.Errorf("anomalies: %v", report.Anomalies)
+	}
+	if report.Unjudged > 0 || report.Copies != len(r.hosts) || report.Acked == 0 || len(r.faults) == 0 {
+		r.t.Errorf("a run that proves nothing: %d unjudged, %d copies, %d acknowledged, %d faults", report.Unjudged, report.Copies, report.Acked, len(r.faults))
+	}
+	printOutages(os.Stdout, r.faults, r.record.sortedAcks())
+	fmt.Printf("brokers that ended by themselves when their disk died: %d of %d\n", r.nemesis.endedThemselves, r.nemesis.deadDisks)
+	fmt.Printf("errors of sends: %s\n", r.record.refusals())
+	fmt.Printf("history: %d operations, %d sends acknowledged, %d failed, %d unknown (%d of them stored), %d pulled, %d drained from %d members' disks\n",
+		r.record.writer.Len(), report.Acked, report.Failed, report.Info, report.InfoFound, report.Pulled, report.Drained, report.Copies)
+	if n := report.Other(); n > 0 {
+		fmt.Printf("chaos: and %d anomalies of other classes\n", n)
+	}
+	verdict = fmt.Sprintf("chaos: %d acknowledged, %d lost, %d doubled, %d out of order, %d phantom, %d faults",
+		report.Acked, report.Lost(), report.Doubled(), report.OutOfOrder(), report.Phantoms(), len(r.faults))
+}

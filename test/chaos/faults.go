@@ -1,0 +1,176 @@
+package chaos
+
+import (
+	"context"
+	"time"
+)
+
+// scope says what a fault takes hold of: at a time there is one of the network, and
+// one of each host.
+type scope int
+
+const (
+	onHosts scope = iota + 1
+	onNetwork
+	onGroup
+)
+
+// kind is one kind of fault. inject begins it and returns what ends it.
+type kind struct {
+	name   string
+	needs  ability
+	scope  scope
+	inject func(n *nemesis, targets []*host) (heal func())
+}
+
+var kinds []kind // set by init: their functions look at the list themselves
+
+func init() {
+	kinds = []kind{
+		{"kill", processes, onHosts, kill},
+		{"cut", packets, onNetwork, cut},
+		{"pause", processes, onHosts, stop},
+		{"power", powerLoss, onHosts, power},
+		{"restart", processes, onHosts, restart},
+		{"transfer", processes, onGroup, transfer},
+		{"pause then kill", processes, onHosts, stopThenKill},
+		{"freeze group", freezer, onHosts, cage},
+		{"disk hangs", freezing, onHosts, hang},
+		{"disk dies", powerLoss, onHosts, diskDies},
+		{"disk full", disks, onHosts, diskFull},
+		{"isolate", packets, onNetwork, isolate},
+		{"one way in", packets, onNetwork, deaf},
+		{"one way out", packets, onNetwork, mute},
+		{"one link", packets, onNetwork, oneLink},
+		{"no clients", packets, onNetwork, noClients},
+		{"lossy", randomDrops, onNetwork, lossy},
+		{"no large packets", packets, onNetwork, noLarge},
+		{"reset", resets, onNetwork, reset},
+	}
+}
+
+func kill(_ *nemesis, targets []*host) func() {
+	for _, h := range targets {
+		h.kill()
+	}
+	return func() {
+		for _, h := range targets {
+			h.start()
+		}
+	}
+}
+
+func stop(_ *nemesis, targets []*host) func() {
+	for _, h := range targets {
+		h.node.Pause()
+	}
+	return func() {
+		for _, h := range targets {
+			h.node.Resume()
+		}
+	}
+}
+
+// stopThenKill never lets what had stopped go on.
+func stopThenKill(n *nemesis, targets []*host) func() {
+	stop(n, targets)
+	return func() { kill(n, targets)() }
+}
+
+func cage(_ *nemesis, targets []*host) func() {
+	for _, h := range targets {
+		h.cageState("FROZEN")
+	}
+	return func() {
+		for _, h := range targets {
+			h.cageState("THAWED")
+		}
+	}
+}
+
+// restart is a rolling one: each hands over, ends and comes back before the next.
+func restart(n *nemesis, targets []*host) func() {
+	for _, h := range targets {
+		if code := h.node.Terminate(); code != 0 {
+			n.t.Errorf("%s ended with exit code %d on SIGTERM", h.node.ID, code)
+		}
+		h.start()
+	}
+	return func() {}
+}
+
+// power cuts the power of all targets at the same time.
+func power(n *nemesis, targets []*host) func() {
+	for _, h := range targets {
+		must(n.t, h.disk.die())
+	}
+	return buryDisks(n, targets)
+}
+
+// buryDisks takes dead disks and their brokers down, and brings them up again.
+func buryDisks(n *nemesis, targets []*host) func() {
+	for _, h := range targets {
+		h.kill()
+		must(n.t, h.disk.unmount())
+	}
+	return func() {
+		for _, h := range targets {
+			must(n.t, h.disk.restorePower())
+			h.start()
+		}
+	}
+}
+
+// diskDies leaves the process alive with a disk on which everything fails: it has to
+// end by itself. How often it did is counted; one that has nothing to write may not
+// notice.
+func diskDies(n *nemesis, targets []*host) func() {
+	for _, h := range targets {
+		must(n.t, h.disk.die())
+	}
+	return func() {
+		for _, h := range targets {
+			if n.deadDisks++; h.endsWithin(n.ctx, time.Second) {
+				n.endedThemselves++
+			}
+		}
+		buryDisks(n, targets)()
+	}
+}
+
+func hang(n *nemesis, targets []*host) func() {
+	for _, h := range targets {
+		must(n.t, h.disk.freeze())
+	}
+	return func() {
+		for _, h := range targets {
+			must(n.t, h.disk.thaw())
+		}
+	}
+}
+
+// diskFull leaves not a block; a broker may go on without writing or end.
+func diskFull(n *nemesis, targets []*host) func() {
+	for _, h := range targets {
+		must(n.t, h.disk.fill())
+	}
+	return func() {
+		for _, h := range targets {
+			must(n.t, h.disk.drop())
+			if h.ended() {
+				h.node.Wait()
+				h.start()
+			}
+		}
+	}
+}
+
+// transfer asks for another leader; that it is refused is no fault of anyone.
+func transfer(n *nemesis, targets []*host) func() {
+	ctx, cancel := context.WithTimeout(n.ctx, 2*time.Second)
+	defer cancel()
+	if _, _, err := n.admin.Transfer(ctx, targets[0].node.ID); err != nil {
+		n.log("transfer to %s: %v", targets[0].node.ID, err)
+	}
+	return func() {}
+}

@@ -1,0 +1,135 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ledgermq/ledgermq/test/cluster"
+)
+
+// host is one broker with its machine: network namespace, disk, freezer group.
+type host struct {
+	t    testing.TB
+	node *cluster.Node
+	ip   string
+	disk *disk  // nil without the ability
+	ns   string // "" without the ability
+	cage string // freezer group, "" without the ability
+	busy string // the fault of process or disk that it suffers; it suffers one at a time
+}
+
+// newHosts prepares three hosts with everything that the machine allows.
+func newHosts(t testing.TB, m *machine, dir string, settings string) (*cluster.Cluster, []*host) {
+	t.Helper()
+	var hosts []*host
+	var places []cluster.Place
+	if m.has(namespaces) {
+		must(t, newBridge())
+	}
+	for i := range 3 {
+		h := &host{t: t}
+		id := fmt.Sprintf("n%d", i+1)
+		hosts = append(hosts, h)
+		if !m.has(namespaces) {
+			continue
+		}
+		h.ns, h.ip = id, fmt.Sprintf("10.203.0.%d", i+1)
+		must(t, connect(h.ns, h.ip))
+		place := cluster.Place{IP: h.ip, Data: filepath.Join(t.TempDir(), "data"), Wrap: wrapIn(h.ns)}
+		if m.has(disks) {
+			d, err := newDisk(filepath.Join(dir, id))
+			must(t, err)
+			h.disk, place.Data = d, filepath.Join(d.mount, "data")
+		}
+		if m.has(freezer) {
+			h.cage = filepath.Join(freezerRoot, os.Getenv("CHAOS_GROUP")+"-"+id)
+			must(t, os.Mkdir(h.cage, 0o700))
+		}
+		places = append(places, place)
+	}
+	args := []string{"--config", settings}
+	if places != nil {
+		args = append(args, "--insecure")
+	}
+	c := cluster.New(t, cluster.Config{Places: places, Args: args})
+	for i, h := range hosts {
+		h.node = c.Nodes()[i]
+		t.Cleanup(h.release) // before the cluster's own, which waits for the processes
+	}
+	return c, hosts
+}
+
+// release lets go of whatever would keep the process from dying.
+func (h *host) release() {
+	if h.disk != nil {
+		_ = h.disk.thaw() // fails when it is not frozen
+	}
+	if h.cage != "" {
+		_ = os.WriteFile(filepath.Join(h.cage, "freezer.state"), []byte("THAWED"), 0)
+	}
+}
+
+// start starts the broker, in its freezer group if it has one.
+func (h *host) start() {
+	h.node.Start()
+	if h.cage == "" {
+		return
+	}
+	err := os.WriteFile(filepath.Join(h.cage, "cgroup.procs"), []byte(strconv.Itoa(h.node.Pid())), 0)
+	if !errors.Is(err, syscall.ESRCH) { // it may have ended at once; whoever looks after the hosts will notice
+		must(h.t, err)
+	}
+}
+
+// ended tells whether the process is gone, without waiting.
+func (h *host) ended() bool {
+	if !h.node.Running() {
+		return true
+	}
+	select {
+	case <-h.node.Ended():
+		return true
+	default:
+		return false
+	}
+}
+
+// endsWithin waits for the process to end by itself.
+func (h *host) endsWithin(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-h.node.Ended():
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// kill ends the process, or finds that it has ended by itself.
+func (h *host) kill() {
+	if h.ended() {
+		h.node.Wait()
+		return
+	}
+	h.node.Kill9()
+}
+
+func (h *host) cageState(state string) {
+	must(h.t, os.WriteFile(filepath.Join(h.cage, "freezer.state"), []byte(state), 0))
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

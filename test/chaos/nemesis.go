@@ -1,0 +1,201 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ledgermq/ledgermq/pkg/client"
+)
+
+// fault is one that was injected.
+type fault struct {
+	kind         string
+	targets      []string
+	began, ended time.Duration // on the clock of the run
+}
+
+// active is a fault that has not ended.
+type active struct {
+	fault
+	scope scope
+	hosts []*host
+	until time.Time
+	heal  func()
+}
+
+// nemesis injects faults. It belongs to the test's goroutine.
+type nemesis struct {
+	t     testing.TB
+	ctx   context.Context
+	rng   *rand.Rand
+	hosts []*host
+	admin *client.Admin
+	began time.Time
+	pace  pace
+
+	deck   []kind // what is drawn from; filled anew when empty, so that no kind is forgotten
+	able   []kind
+	active []*active
+	past   []fault
+
+	deadDisks, endedThemselves int
+}
+
+// pace says how fast faults follow one another and how long they last.
+type pace struct {
+	gap, hold [2]time.Duration // at least, at most
+}
+
+func newNemesis(ctx context.Context, t testing.TB, m *machine, r *run, pace pace) *nemesis {
+	n := &nemesis{t: t, ctx: ctx, rng: r.random(1), hosts: r.hosts, admin: r.client.Admin(), began: r.record.began, pace: pace}
+	for _, k := range kinds {
+		if m.has(k.needs) {
+			n.able = append(n.able, k)
+		}
+	}
+	n.deck = slices.Clone(n.able[:min(4, len(n.able))]) // however short a run, it has these
+	return n
+}
+
+func (n *nemesis) log(format string, args ...any) {
+	n.t.Logf("%8.3f  %s", time.Since(n.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// rage injects faults until a time: every few seconds none, one, two or three at once,
+// over those that still last.
+func (n *nemesis) rage(until time.Time) {
+	for n.ctx.Err() == nil && time.Now().Before(until) {
+		for range n.rng.IntN(4) {
+			n.strike()
+		}
+		n.idle(min(n.draw(n.pace.gap), time.Until(until)))
+	}
+	for len(n.active) > 0 {
+		n.end(n.active[0])
+	}
+	n.lookAfter()
+}
+
+func (n *nemesis) draw(span [2]time.Duration) time.Duration {
+	return span[0] + time.Duration(n.rng.Int64N(int64(span[1]-span[0])))
+}
+
+// idle lets time pass, ends the faults whose time has come, and looks after the hosts.
+func (n *nemesis) idle(d time.Duration) {
+	over := time.Now().Add(d)
+	for n.ctx.Err() == nil && time.Now().Before(over) {
+		for _, a := range slices.Clone(n.active) {
+			if !time.Now().Before(a.until) {
+				n.end(a)
+			}
+		}
+		n.lookAfter()
+		pause(20 * time.Millisecond)
+	}
+}
+
+// lookAfter finds brokers that ended although nothing was done to them.
+func (n *nemesis) lookAfter() {
+	for _, h := range n.hosts {
+		if h.busy == "" && h.ended() {
+			n.t.Errorf("%s ended by itself with exit code %d, and nothing was done to it", h.node.ID, h.node.Wait())
+			h.start()
+		}
+	}
+}
+
+// strike injects the next fault of the deck, if its targets are free.
+func (n *nemesis) strike() {
+	if len(n.deck) == 0 {
+		n.deck = slices.Clone(n.able)
+		n.rng.Shuffle(len(n.deck), func(i, j int) { n.deck[i], n.deck[j] = n.deck[j], n.deck[i] })
+	}
+	k := n.deck[0]
+	if k.scope == onNetwork && slices.ContainsFunc(n.active, func(a *active) bool { return a.scope == onNetwork }) {
+		return
+	}
+	targets := n.choose()
+	if k.scope == onHosts {
+		targets = slices.DeleteFunc(targets, func(h *host) bool { return h.busy != "" })
+	}
+	if len(targets) == 0 {
+		return
+	}
+	n.deck = n.deck[1:]
+	a := &active{fault: fault{kind: k.name, began: time.Since(n.began)}, scope: k.scope, hosts: targets}
+	for _, h := range targets {
+		a.targets = append(a.targets, h.node.ID)
+		if k.scope == onHosts {
+			h.busy = k.name
+		}
+	}
+	hold := n.draw(n.pace.hold)
+	n.log("%s of %s for %v", k.name, strings.Join(a.targets, " "), hold.Round(time.Millisecond))
+	a.heal = k.inject(n, targets)
+	a.until = time.Now().Add(hold)
+	n.active = append(n.active, a)
+}
+
+func (n *nemesis) end(a *active) {
+	n.active = slices.DeleteFunc(n.active, func(other *active) bool { return other == a })
+	a.heal()
+	if a.scope == onHosts {
+		for _, h := range a.hosts {
+			h.busy = ""
+		}
+	}
+	a.ended = time.Since(n.began)
+	n.log("end of %s of %s", a.kind, strings.Join(a.targets, " "))
+	n.past = append(n.past, a.fault)
+}
+
+// choose picks targets: one, the leader, a majority or all.
+func (n *nemesis) choose() []*host {
+	all := slices.Clone(n.hosts)
+	n.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	switch n.rng.IntN(10) {
+	case 0, 1, 2:
+		return all[:1]
+	case 3, 4:
+		return all[:2]
+	case 5:
+		return all
+	}
+	if leader := leaderOf(n.ctx, n.hosts); leader != nil {
+		return []*host{leader}
+	}
+	return all[:1]
+}
+
+// leaderOf asks all hosts at once who leads, and returns nil if nobody says so.
+func leaderOf(ctx context.Context, hosts []*host) *host {
+	terms := make([]int64, len(hosts))
+	asking := errgroup.Group{}
+	for i, h := range hosts {
+		asking.Go(func() error {
+			terms[i] = -1
+			if s, err := h.node.Status(ctx); err == nil && s.GetServing() {
+				terms[i] = s.GetTerm()
+			}
+			return nil
+		})
+	}
+	_ = asking.Wait()
+	best := 0
+	for i, term := range terms {
+		if term > terms[best] {
+			best = i
+		}
+	}
+	if terms[best] < 0 {
+		return nil
+	}
+	return hosts[best]
+}

@@ -1,0 +1,67 @@
+package chaos
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+)
+
+// The network of a run: a bridge, at which the clients sit too, and one namespace for
+// each host.
+const (
+	bridge   = "chaos"
+	clientIP = "10.203.0.254"
+
+	dropAll   = "drop"
+	loseSome  = "numgen random mod 100 < 30 drop"
+	loseLarge = "meta length > 1000 drop"
+	rejectAll = "meta l4proto tcp reject with tcp reset"
+)
+
+func newBridge() error {
+	return firstError(
+		func() error { return command("ip", "link", "add", bridge, "type", "bridge") },
+		func() error { return command("ip", "addr", "add", clientIP+"/24", "dev", bridge) },
+		func() error { return command("ip", "link", "set", bridge, "up") },
+	)
+}
+
+// connect makes a network namespace with one address at the bridge.
+func connect(ns, ip string) error {
+	outer := "to-" + ns
+	return firstError(
+		func() error { return command("ip", "netns", "add", ns) },
+		func() error {
+			return command("ip", "link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", ns)
+		},
+		func() error { return command("ip", "link", "set", outer, "master", bridge, "up") },
+		func() error { return command("ip", "-n", ns, "addr", "add", ip+"/24", "dev", "eth0") },
+		func() error { return command("ip", "-n", ns, "link", "set", "eth0", "up") },
+		func() error { return command("ip", "-n", ns, "link", "set", "lo", "up") },
+	)
+}
+
+// wrapIn is the command line prefix that runs a program in a network namespace. Not
+// `ip netns exec`, which takes copies of all mounts along: a disk would then stay
+// mounted in every other broker.
+func wrapIn(ns string) []string { return []string{"nsenter", "--net=/run/netns/" + ns, "--"} }
+
+// applyRules replaces the rules for packets that come into a namespace, in one step.
+func applyRules(ns string, rules []string) error {
+	var script strings.Builder
+	script.WriteString("table inet chaos\ndelete table inet chaos\n")
+	if len(rules) > 0 {
+		script.WriteString("table inet chaos {\n chain in {\n  type filter hook input priority 0;\n")
+		for _, r := range rules {
+			fmt.Fprintf(&script, "  %s\n", r)
+		}
+		script.WriteString(" }\n}\n")
+	}
+	wrap := wrapIn(ns)
+	nft := exec.Command(wrap[0], append(wrap[1:], "nft", "-f", "-")...)
+	nft.Stdin = strings.NewReader(script.String())
+	if out, err := nft.CombinedOutput(); err != nil {
+		return fmt.Errorf("nft in %s: %w: %s\n%s", ns, err, out, script.String())
+	}
+	return nil
+}

@@ -1,0 +1,34 @@
+package chaos
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestPageCacheLoses is the proof that this harness can see a loss: brokers that
+// acknowledge what stands in memory only, and a power cut of all three.
+func TestPageCacheLoses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED in short mode: it proves something about the harness, not about the brokers")
+	}
+	dir := filepath.Join(os.Getenv(dirEnv), "page-cache")
+	must(t, os.Mkdir(dir, 0o700))
+	m := probe(dir, noNamespaces == nil, noNamespaces)
+	if !m.has(powerLoss) {
+		t.Skipf("SKIPPED: this machine lacks power loss: %s", m.lacks[powerLoss])
+	}
+	r := newRun(t, m, dir, 1, "durability: {ack: page-cache}\n")
+	r.storm(newNemesis(t.Context(), t, m, r, pace{}), func(n *nemesis) {
+		n.idle(3 * time.Second)
+		power(n, n.hosts)()
+	})
+	r.drainAll()
+	report, err := r.record.close()
+	must(t, err)
+	t.Logf("%d acknowledged, %d lost, anomalies %v", report.Acked, report.Lost(), report.Anomalies)
+	if report.Lost() == 0 {
+		t.Error("all power was cut, nothing had been synced, and nothing is reported lost")
+	}
+}
