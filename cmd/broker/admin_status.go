@@ -16,10 +16,12 @@ import (
 // memberStatus is a member as `status -o json` shows it. Of a member that does
 // not answer only id, client_addr and error are told.
 type memberStatus struct {
-	ID               string `json:"id"`
-	Reachable        bool   `json:"reachable"`
-	Error            string `json:"error,omitempty"`
-	Role             string `json:"role"`
+	ID        string `json:"id"`
+	Reachable bool   `json:"reachable"`
+	Error     string `json:"error,omitempty"`
+	Role      string `json:"role"`
+	// Standing says why the member may not vote, and what to do; empty: it may.
+	Standing         string `json:"standing,omitempty"`
 	Serving          bool   `json:"serving"`
 	Term             int64  `json:"term"`
 	Leader           string `json:"leader"`
@@ -47,7 +49,7 @@ func toMemberStatus(n client.NodeStatus) memberStatus {
 	}
 	s := n.Status.GetStatus()
 	return memberStatus{
-		ID: s.GetId(), Reachable: true, Role: s.GetRole(), Serving: s.GetServing(), Term: s.GetTerm(), Leader: s.GetLeader(),
+		ID: s.GetId(), Reachable: true, Role: s.GetRole(), Standing: s.GetStanding(), Serving: s.GetServing(), Term: s.GetTerm(), Leader: s.GetLeader(),
 		LedgerBeginIndex: s.GetLedgerBeginIndex(), LedgerEndIndex: s.GetLedgerEndIndex(), LedgerEndTerm: s.GetLedgerEndTerm(),
 		DurableIndex: s.GetDurableIndex(), CommitIndex: s.GetCommitIndex(), AppliedIndex: s.GetAppliedIndex(),
 		ClientAddr: s.GetClientAddr(),
@@ -98,6 +100,9 @@ func (a *admin) printStatus(members []memberStatus) error {
 		role := m.Role
 		if m.Role == "LEADER" && !m.Serving {
 			role += " (not ready)"
+		}
+		if m.Standing != "" {
+			role += " (may not vote)"
 		}
 		rows = append(rows, []any{
 			m.ID, role, m.Term, m.Leader, m.LedgerBeginIndex, m.LedgerEndIndex, m.LedgerEndTerm, m.DurableIndex,

@@ -7,6 +7,7 @@ var descriptions = map[string]string{
 	"node.data":                    "Directory of ledger and state; it belongs to one member of one cluster.",
 	"cluster.id":                   "Name of the cluster. Members and data directories of another one are refused.",
 	"cluster.peers":                "Peer address of every member, this one too, 1 to 9. Empty: a group of its own.",
+	"cluster.bootstrap":            "Lets a majority of new members begin a group without the rest. Only for the first\nstart: left on, it can begin an empty group beside the one that holds everything.",
 	"listen.client":                "For producers, consumers and tools (gRPC). Port 0 picks a free one.",
 	"listen.peer":                  "For the other members (gRPC). Default: this member's address in cluster.peers.",
 	"listen.http":                  "For /metrics, /livez, /readyz and /startupz.",

@@ -46,6 +46,12 @@ var settingFlags = []struct{ flag, path, value, usage string }{
 	{"log-format", "log.format", "FORMAT", "auto (text on a terminal, JSON elsewhere), text or json"},
 }
 
+// settingSwitches are those that are on or off.
+var settingSwitches = []struct{ flag, path, usage string }{
+	{"bootstrap", "cluster.bootstrap", "let a majority of new members begin a group without the rest; only for its very first start"},
+	{"insecure", "insecure", "allow plain text on addresses other than loopback"},
+}
+
 // configFlags are the flags of every command that needs a configuration.
 type configFlags struct {
 	file   string
@@ -68,7 +74,9 @@ func (f *configFlags) register(flags *pflag.FlagSet) {
 		f.values[s.flag] = new(string)
 		flags.Var(&settingValue{text: f.values[s.flag], kind: s.value}, s.flag, usage)
 	}
-	flags.Bool("insecure", false, "allow plain text on addresses other than loopback")
+	for _, s := range settingSwitches {
+		flags.Bool(s.flag, false, s.usage)
+	}
 }
 
 // settingValue is a flag whose text is parsed later, when all sources are known.
@@ -118,8 +126,12 @@ func (f *configFlags) fill(settings *config.Settings) error {
 			}
 		}
 	}
-	if f.flags.Changed("insecure") {
-		return settings.FromFlag("insecure", "insecure", f.flags.Lookup("insecure").Value.String())
+	for _, s := range settingSwitches {
+		if f.flags.Changed(s.flag) {
+			if err := settings.FromFlag(s.path, s.flag, f.flags.Lookup(s.flag).Value.String()); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

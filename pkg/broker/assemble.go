@@ -82,7 +82,7 @@ func (b *Broker) ledgerConfig() dledger.Config {
 		Member: member.Config{
 			HeartBeatInterval: r.Heartbeat, MaxHeartBeatLeak: r.MaxHeartbeatLeak,
 			MinVoteInterval: r.MinVoteInterval, MaxVoteInterval: r.MaxVoteInterval,
-			PreferredLeader: member.ID(r.PreferredLeader),
+			PreferredLeader: member.ID(r.PreferredLeader), Bootstrap: b.cfg.Cluster.Bootstrap,
 		},
 		Log: commitlog.Config{
 			SegmentBytes: int64(b.cfg.Storage.SegmentBytes), TailCacheBytes: int64(b.cfg.Storage.TailCacheBytes),

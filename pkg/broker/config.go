@@ -73,6 +73,11 @@ type ClusterConfig struct {
 	// members; an even number survives no more failures than one less. Default
 	// empty: this broker is a group of its own.
 	Peers map[string]string `yaml:"peers"`
+	// Bootstrap lets a majority of members with new data directories begin a new
+	// group without the rest. Default false: a new group begins when all its members
+	// have been there once. Only for the first start: left on, two of three members
+	// that lost their disks begin an empty group beside the one that holds everything.
+	Bootstrap bool `yaml:"bootstrap"`
 }
 
 // ListenConfig holds the addresses to listen on, HOST:PORT; port 0 picks a free one.

@@ -57,7 +57,7 @@ type codeInfo struct {
 // compared with it in a test.
 var codeTable = [...]codeInfo{
 	{CodeNotLeader, codes.Unavailable, false, 10 * time.Millisecond, "This broker does not lead, and the request is one that only the leader takes.", "Ask the broker in leader_addr. Clients of ours do it by themselves."},
-	{CodeNoLeader, codes.Unavailable, false, 100 * time.Millisecond, "No leader was found within the hold timeout: an election is going on, or fewer than a majority of the members can reach each other.", "Retry. If it lasts, look at `broker admin status`: a majority of the members must be up."},
+	{CodeNoLeader, codes.Unavailable, false, 100 * time.Millisecond, "No leader was found within the hold timeout: an election is going on, or fewer than a majority of the members can reach each other.", "Retry. If it lasts, look at `broker admin status`: a majority of the members must be up, with the data directories that they had; a new group begins when all its members are up."},
 	{CodeLeaderNotReady, codes.Unavailable, false, 10 * time.Millisecond, "The leader has been elected but has not yet applied everything up to its own term.", "Retry."},
 	{CodeLeaderTransferring, codes.Unavailable, false, 10 * time.Millisecond, "The leader is handing the leadership over and takes nothing new.", "Retry; a new leader serves within milliseconds."},
 	{CodeLeadershipLost, codes.Unavailable, true, 10 * time.Millisecond, "The leadership ended after the request was taken and before a majority was known to hold it.", "Send it again with the same producer id and sequence: an idempotent producer does, and nothing is stored twice."},

@@ -59,13 +59,19 @@ func (b *Broker) explain() string {
 		seen = append(seen, peerSeen(p))
 	}
 	members := len(st.Peers) + 1
-	return fmt.Sprintf("%d of %d members reachable, %d needed (%s)", reachable, members, members/2+1, strings.Join(seen, ", "))
+	why := fmt.Sprintf("%d of %d members reachable, %d needed (%s)", reachable, members, members/2+1, strings.Join(seen, ", "))
+	if st.Standing != "" {
+		why += fmt.Sprintf("; %s may not vote: %s", st.ID, st.Standing)
+	}
+	return why
 }
 
 func peerSeen(p dledger.PeerStatus) string {
 	switch {
 	case p.Paused:
 		return string(p.ID) + " paused"
+	case p.Connected && p.MayNotVote:
+		return string(p.ID) + " connected, but may not vote"
 	case p.Connected:
 		return string(p.ID) + " connected"
 	}

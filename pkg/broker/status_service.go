@@ -46,6 +46,7 @@ func (s *statusService) member(st *dledger.Status) *brokerv1.MemberStatus {
 		LogHash: logHash, LogHashIndex: int64(logHashIndex),
 		ClientAddr: b.clientAddr(), Durability: string(b.cfg.Durability.Ack), Version: b.cfg.Version,
 		Serving: b.leaderships.serving() != nil, LastFailover: phases(st.Failover),
+		Standing: st.Standing,
 	}
 }
 
@@ -65,7 +66,7 @@ func phases(f dledger.Failover) []*brokerv1.FailoverPhase {
 }
 
 func peerMessage(st *dledger.Status, p dledger.PeerStatus) *brokerv1.PeerStatus {
-	m := &brokerv1.PeerStatus{Id: string(p.ID), PeerAddr: p.Addr, Connected: p.Connected, WaterMark: -1, Paused: p.Paused}
+	m := &brokerv1.PeerStatus{Id: string(p.ID), PeerAddr: p.Addr, Connected: p.Connected, WaterMark: -1, Paused: p.Paused, MayNotVote: p.MayNotVote}
 	if p.Connected {
 		m.ActiveSinceUnixMs = p.ActiveSince.UnixMilli()
 	}

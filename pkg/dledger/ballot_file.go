@@ -1,6 +1,7 @@
 package dledger
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,9 +18,11 @@ const (
 	ballotFileName  = "ballot"
 	ballotSlotBytes = 4096
 	ballotMagic     = 0x544C4C42 // the bytes "BLLT"
-	ballotVersion   = 1
+	ballotVersion   = 2
 	ballotCRCOffset = ballotSlotBytes - 4
 	ballotFixed     = 40 // bytes before the four names
+
+	ballotProven = 1 // flag
 )
 
 // maxTermJump bounds how far a term may rise at once (2^32): a term near the end
@@ -48,6 +51,7 @@ type ballotSlot struct {
 	owner    ballotOwner
 	sequence uint64
 	ballot   member.Ballot
+	version  uint16 // as read; 0: ballotVersion
 }
 
 // ballotFile is the durable ballot. It is used by one goroutine at a time.
@@ -185,7 +189,8 @@ func (b *ballotFile) save(ballot member.Ballot) error {
 	old := b.newest.ballot
 	switch {
 	case ballot.Term < old.Term,
-		ballot.Term == old.Term && old.VotedFor != "" && ballot.VotedFor != old.VotedFor:
+		ballot.Term == old.Term && old.VotedFor != "" && ballot.VotedFor != old.VotedFor,
+		old.Proven && !ballot.Proven:
 		return fmt.Errorf("ballot file %s: refused to go from %+v to %+v: a ballot is never taken back", b.path, old, ballot)
 	case ballot.Term-old.Term > maxTermJump:
 		return fmt.Errorf("ballot file %s: refused to go from term %d to %d: too far at once", b.path, old.Term, ballot.Term)
@@ -217,13 +222,17 @@ func encodeBallotSlot(s ballotSlot) []byte {
 	raw := make([]byte, ballotSlotBytes)
 	le := binary.LittleEndian
 	le.PutUint32(raw[0:], ballotMagic)
-	le.PutUint16(raw[4:], ballotVersion)
+	version := cmp.Or(s.version, ballotVersion)
+	le.PutUint16(raw[4:], version)
 	le.PutUint64(raw[8:], s.sequence)
 	le.PutUint64(raw[16:], uint64(s.ballot.Term))
 	at := ballotFixed
 	for i, name := range []string{s.owner.clusterID, s.owner.group, string(s.owner.id), string(s.ballot.VotedFor)} {
 		le.PutUint16(raw[24+2*i:], uint16(len(name)))
 		at += copy(raw[at:], name)
+	}
+	if s.ballot.Proven && version > 1 {
+		le.PutUint32(raw[32:], ballotProven)
 	}
 	le.PutUint32(raw[ballotCRCOffset:], crc32.Checksum(raw[:ballotCRCOffset], castagnoli))
 	return raw
@@ -240,8 +249,9 @@ func decodeBallotSlot(raw []byte) (ballotSlot, error) {
 	if magic := le.Uint32(raw); magic != ballotMagic {
 		return ballotSlot{}, fmt.Errorf("magic is %08x", magic)
 	}
-	if version := le.Uint16(raw[4:]); version != ballotVersion {
-		return ballotSlot{}, fmt.Errorf("format version is %d, this program knows %d", version, ballotVersion)
+	version := le.Uint16(raw[4:])
+	if version < 1 || version > ballotVersion {
+		return ballotSlot{}, fmt.Errorf("format version is %d, this program knows 1 to %d", version, ballotVersion)
 	}
 	var names [4]string
 	at := ballotFixed
@@ -257,6 +267,13 @@ func decodeBallotSlot(raw []byte) (ballotSlot, error) {
 		owner:    ballotOwner{clusterID: names[0], group: names[1], id: member.ID(names[2])},
 		sequence: le.Uint64(raw[8:]),
 		ballot:   member.Ballot{Term: member.Term(le.Uint64(raw[16:])), VotedFor: member.ID(names[3])},
+		version:  version,
+	}
+	s.ballot.Proven = le.Uint32(raw[32:])&ballotProven != 0
+	if version == 1 {
+		// Nobody was unproven then. A member without a term has no entries either, and
+		// is as good as new.
+		s.ballot.Proven = s.ballot.Term > 0
 	}
 	if s.ballot.Term < 0 {
 		return ballotSlot{}, fmt.Errorf("term %d is negative", s.ballot.Term)

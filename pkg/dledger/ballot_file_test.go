@@ -23,7 +23,7 @@ func TestBallotSurvives(t *testing.T) {
 	b, err := openOrCreateBallot(dir, true, testOwner)
 	require.NoError(t, err)
 	require.Equal(t, member.Ballot{}, b.load())
-	for _, want := range []member.Ballot{{Term: 1}, {Term: 1, VotedFor: "n2"}, {Term: 7, VotedFor: "n1"}, {Term: 8}} {
+	for _, want := range []member.Ballot{{Term: 1}, {Term: 1, VotedFor: "n2"}, {Term: 1, VotedFor: "n2", Proven: true}, {Term: 8, Proven: true}} {
 		require.NoError(t, b.save(want))
 		require.NoError(t, b.close())
 		b, err = openOrCreateBallot(dir, false, testOwner)
@@ -43,7 +43,34 @@ func TestBallotIsNeverTakenBack(t *testing.T) {
 		require.ErrorContains(t, b.save(bad), "refused to go from")
 	}
 	require.Equal(t, member.Ballot{Term: 5, VotedFor: "n2"}, b.load())
-	require.NoError(t, b.save(member.Ballot{Term: 5 + maxTermJump}))
+	require.NoError(t, b.save(member.Ballot{Term: 5 + maxTermJump, Proven: true}))
+	require.ErrorContains(t, b.save(member.Ballot{Term: 6 + maxTermJump}), "refused to go from", "proven stays")
+}
+
+// A ballot of before members could be unproven: whoever had a term had the right to
+// vote. What is read is written again as it was, until there is something new to say.
+func TestBallotOfVersion1(t *testing.T) {
+	for want, ballot := range map[bool]member.Ballot{true: {Term: 3, VotedFor: "n2"}, false: {}} {
+		disk := &memoryDisk{}
+		newMemoryBallot(t, disk)
+		for sequence := uint64(2); sequence < 4; sequence++ {
+			slot := encodeBallotSlot(ballotSlot{owner: testOwner, sequence: sequence, ballot: ballot, version: 1})
+			_, err := disk.WriteAt(slot, slotOffset(sequence))
+			require.NoError(t, err)
+		}
+		before := bytes.Clone(disk.bytes)
+		b, err := resumeBallot(disk, "ballot", testOwner)
+		require.NoError(t, err)
+		require.Equal(t, want, b.load().Proven)
+		require.Equal(t, before, disk.bytes, "a torn write of other bytes could cost the newest ballot")
+
+		next := b.load()
+		next.Term++
+		require.NoError(t, b.save(next))
+		b, err = resumeBallot(disk, "ballot", testOwner)
+		require.NoError(t, err)
+		require.Equal(t, next, b.load())
+	}
 }
 
 // A crash at any byte of a write leaves the ballot before it or the new one.
@@ -196,7 +223,7 @@ func TestBallotOfNewerProgram(t *testing.T) {
 	slot[4] = ballotVersion + 1
 	copy(slot, sealSlot(slot[:ballotCRCOffset]))
 	_, err := loadBallot(disk, "ballot", testOwner)
-	require.EqualError(t, err, "ballot file ballot: slot 1: format version is 2, this program knows 1")
+	require.EqualError(t, err, "ballot file ballot: slot 1: format version is 3, this program knows 1 to 2")
 }
 
 func TestBallotDiskFaults(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -34,6 +35,7 @@ type cluster struct {
 	addrs map[member.ID]string
 	dirs  map[member.ID]string
 	nodes map[member.ID]*node
+	lives map[member.ID]int // data directories that replaced the first one
 	tune  func(*Config)
 }
 
@@ -69,25 +71,45 @@ func benchCluster(b *testing.B) *cluster {
 
 func startCluster(t testing.TB, n int, tune func(*Config)) *cluster {
 	t.Helper()
-	c := &cluster{t: t, addrs: map[member.ID]string{}, dirs: map[member.ID]string{}, nodes: map[member.ID]*node{}, tune: tune}
-	listeners := map[member.ID]net.Listener{}
-	for i := range n {
-		id := member.ID(fmt.Sprintf("n%d", i+1))
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		c.ids = append(c.ids, id)
-		listeners[id], c.addrs[id], c.dirs[id] = l, l.Addr().String(), t.TempDir()
-	}
-	t.Cleanup(c.stop)
-	for _, id := range c.ids {
-		c.startOn(id, listeners[id], true)
+	c, listeners := reserveCluster(t, n, tune)
+	for i, id := range c.ids {
+		c.startOn(id, listeners[i], true)
 	}
 	return c
 }
 
+// prepareCluster has addresses and directories for n members, and starts none.
+func prepareCluster(t *testing.T, n int, tune func(*Config)) *cluster {
+	t.Helper()
+	t.Parallel()
+	c, listeners := reserveCluster(t, n, tune)
+	for _, l := range listeners {
+		require.NoError(t, l.Close())
+	}
+	return c
+}
+
+func reserveCluster(t testing.TB, n int, tune func(*Config)) (*cluster, []net.Listener) {
+	t.Helper()
+	c := &cluster{
+		t: t, addrs: map[member.ID]string{}, dirs: map[member.ID]string{}, nodes: map[member.ID]*node{},
+		lives: map[member.ID]int{}, tune: tune,
+	}
+	var listeners []net.Listener
+	for i := range n {
+		id := member.ID(fmt.Sprintf("n%d", i+1))
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		c.ids, listeners = append(c.ids, id), append(listeners, l)
+		c.addrs[id], c.dirs[id] = l.Addr().String(), t.TempDir()
+	}
+	t.Cleanup(c.stop)
+	return c, listeners
+}
+
 func (c *cluster) config(id member.ID, fresh bool) Config {
 	cfg := Config{
-		Dir: c.dirs[id], Fresh: fresh, ClusterID: "test", Group: "g0", ID: id, Incarnation: "dir-" + string(id),
+		Dir: c.dirs[id], Fresh: fresh, ClusterID: "test", Group: "g0", ID: id, Incarnation: "dir-" + string(id) + strings.Repeat("'", c.lives[id]),
 		Peers: c.addrs, ClientAddr: "client-" + string(id), Logger: testLogger(id), Registerer: prometheus.NewRegistry(),
 		Log: commitlog.Config{SegmentBytes: 4 << 20},
 		// Patient, so that a busy machine deposes nobody by chance.
@@ -102,13 +124,27 @@ func (c *cluster) config(id member.ID, fresh bool) Config {
 // start starts a member that was started before, on its old address.
 func (c *cluster) start(id member.ID) *node {
 	c.t.Helper()
+	return c.startOn(id, c.listen(id), false)
+}
+
+// replace starts a member that was started before on a new data directory.
+func (c *cluster) replace(id member.ID) *node {
+	c.t.Helper()
+	c.lives[id]++
+	c.dirs[id] = c.t.TempDir()
+	return c.startOn(id, c.listen(id), true)
+}
+
+// listen opens the old address of a member that was started before.
+func (c *cluster) listen(id member.ID) net.Listener {
+	c.t.Helper()
 	var l net.Listener
 	require.Eventually(c.t, func() bool {
 		var err error
 		l, err = net.Listen("tcp", c.addrs[id])
 		return err == nil
 	}, patience, time.Millisecond)
-	return c.startOn(id, l, false)
+	return l
 }
 
 func (c *cluster) startOn(id member.ID, l net.Listener, fresh bool) *node {

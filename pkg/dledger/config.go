@@ -42,7 +42,8 @@ type Config struct {
 	// learn it and pass it on.
 	ClientAddr string
 
-	// Member holds the timing of the protocol. ID, Peers and Rand are filled in.
+	// Member holds the timing of the protocol and Bootstrap. ID, Incarnation, Peers and
+	// Rand are filled in.
 	Member member.Config
 	// MaintainInterval is the tick of the state maintainer. Default 10 ms.
 	MaintainInterval time.Duration

@@ -18,12 +18,15 @@ type ledgerWriter struct {
 
 // becomeMaster opens the log for the entries of this member's own leadership.
 func (w *ledgerWriter) becomeMaster(term member.Term) {
-	if w.master && w.term == term {
+	if w.leads(term) {
 		return
 	}
 	w.log.BecomeMaster(logTerm(term))
 	w.master, w.term = true, term
 }
+
+// leads says whether the log is open for this member's leadership of term.
+func (w *ledgerWriter) leads(term member.Term) bool { return w.master && w.term == term }
 
 // becomeSlave opens the log for a leader's entries and for truncation.
 func (w *ledgerWriter) becomeSlave(term member.Term) {
@@ -43,7 +46,8 @@ func (w *ledgerWriter) truncateFrom(i member.Index) error {
 	return nil
 }
 
-// appendNoop appends the entry that opens this member's own term.
+// appendNoop appends an entry without a body: it opens this member's own term, or
+// proves a replaced member.
 func (w *ledgerWriter) appendNoop(span member.Span) error {
 	w.becomeMaster(span.Term)
 	noop := []commitlog.Body{{Type: commitlog.TypeNoop}}

@@ -13,6 +13,7 @@ import (
 type metrics struct {
 	role          *prometheus.GaugeVec
 	hasLeader     prometheus.Gauge
+	mayVote       prometheus.Gauge
 	term          prometheus.Gauge
 	index         *prometheus.GaugeVec
 	peerLag       *prometheus.GaugeVec
@@ -33,6 +34,7 @@ func newMetrics(reg prometheus.Registerer, peers []*peer) *metrics {
 	m := &metrics{
 		role:          gaugeVec("broker_ledger_role", "1 for the role that this member has in its group, 0 for the others.", "role"),
 		hasLeader:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "broker_ledger_has_leader", Help: "1 while this member knows a leader."}),
+		mayVote:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "broker_ledger_may_vote", Help: "1 while this member may vote; 0: its data directory is new, or its ledger damaged."}),
 		term:          prometheus.NewGauge(prometheus.GaugeOpts{Name: "broker_ledger_term", Help: "The newest term that this member has entered."}),
 		index:         gaugeVec("broker_ledger_index", "Indexes of this member's ledger: begin, end, durable, committed, applied.", "kind"),
 		peerLag:       gaugeVec("broker_ledger_peer_lag_entries", "How many entries a peer is known to lack on its disk. Written by the leader.", "peer"),
@@ -59,7 +61,7 @@ func newMetrics(reg prometheus.Registerer, peers []*peer) *metrics {
 		m.peerUp.WithLabelValues(string(p.id)).Set(0)
 	}
 	if reg != nil {
-		reg.MustRegister(m.role, m.hasLeader, m.term, m.index, m.peerLag, m.peerUp, m.pushedBytes, m.leaderChanges, m.elections,
+		reg.MustRegister(m.role, m.hasLeader, m.mayVote, m.term, m.index, m.peerLag, m.peerUp, m.pushedBytes, m.leaderChanges, m.elections,
 			m.failover, m.commitSeconds, m.proposals, m.divergence, m.dropped, m.refused, m.prepareErrors)
 	}
 	return m
@@ -79,6 +81,7 @@ func (m *metrics) observe(st *Status, s *Server) {
 		m.role.WithLabelValues(roleLabel(r)).Set(oneIf(st.Role == r))
 	}
 	m.hasLeader.Set(oneIf(st.Leader != ""))
+	m.mayVote.Set(oneIf(st.MayVote))
 	m.term.Set(float64(st.Term))
 	end, _ := s.ledger.End()
 	durable, _ := s.ledger.Durable()

@@ -136,7 +136,7 @@ func (s *Server) assemble() error {
 	}
 	s.metrics = newMetrics(s.cfg.Registerer, s.peerList)
 	mc := s.cfg.Member
-	mc.ID, mc.Peers = s.cfg.ID, s.ids
+	mc.ID, mc.Peers, mc.Incarnation = s.cfg.ID, s.ids, member.Incarnation(s.cfg.Incarnation)
 	if mc.Rand == nil {
 		mc.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	}
@@ -148,7 +148,9 @@ func (s *Server) assemble() error {
 		member: m, writer: ledgerWriter{log: s.ledger}, replies: make(replySlots), noop: member.NoIndex,
 		failover: failover{observe: s.metrics.failoverPhase},
 	}
-	s.status.init(s.describe(m.Status()))
+	first := s.describe(m.Status())
+	s.logStanding(&Status{}, first)
+	s.status.init(first)
 	return nil
 }
 

@@ -141,8 +141,10 @@ func (s *Server) writeLedger(u member.Update) error {
 		var err error
 		switch {
 		case span.Noop:
-			s.core.noop = span.First
-			s.serveFrom.Store(maxIndex)
+			if !w.leads(span.Term) { // else it proves a replaced member, and changes nothing here
+				s.core.noop = span.First
+				s.serveFrom.Store(maxIndex)
+			}
 			err = w.appendNoop(span)
 		case isOwn(span, accepted):
 			err = w.appendOwn(span, accepted)

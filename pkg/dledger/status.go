@@ -34,6 +34,10 @@ type Status struct {
 	LastSync, SyncHangs time.Duration
 	// OwnDuplicate is set while another broker with this member's id is about.
 	OwnDuplicate bool
+	// MayVote says whether this member may vote and stand. If not, Standing says why
+	// and what to do.
+	MayVote  bool
+	Standing string
 	// Failover is this member's latest election.
 	Failover Failover
 	Peers    []PeerStatus
@@ -51,6 +55,7 @@ type PeerStatus struct {
 	Healthy     bool // it last said that it is fit to lead
 	Diverged    bool // its committed history differs from this member's
 	Duplicate   bool // two brokers use its id
+	MayNotVote  bool // its directory is new, or its ledger damaged: it is not counted
 	// Match is how far its durable ledger is known to match; only a leader knows.
 	Match commitlog.Index
 	// State is what the leader does with it.
@@ -142,13 +147,14 @@ func (s *Server) publishStatus() {
 	if s.isServing() && s.core.role.Role == member.Leader {
 		s.core.failover.served(now)
 	}
-	changed := old.Role != m.Role() || old.Term != m.Term() || old.Leader != m.Leader() || old.Serving != s.isServing() ||
+	changed := old.Role != m.Role() || old.Term != m.Term() || old.Leader != m.Leader() || old.MayVote != m.MayVote() || old.Serving != s.isServing() ||
 		old.LeaderClientAddr != s.clientAddrOf(m.Leader()) || s.peersChanged(old)
 	if !changed && now.Sub(s.core.publishedAt) < s.cfg.MaintainInterval {
 		return
 	}
 	s.core.publishedAt = now
 	next := s.describe(m.Status())
+	s.logStanding(old, next)
 	if changed {
 		s.status.store(next)
 	} else {
@@ -161,10 +167,11 @@ func (s *Server) describe(ms member.Status) *Status {
 	st := &Status{
 		ID: s.cfg.ID, Role: ms.Role, Term: ms.Term, Leader: ms.Leader, LeaderClientAddr: s.clientAddrOf(ms.Leader),
 		Serving: s.isServing(), Transferee: ms.Transferee, Failover: s.core.failover.last,
+		MayVote: ms.MayVote, Standing: explainStanding(ms),
 		Peers: make([]PeerStatus, 0, len(ms.Peers)),
 	}
 	for _, p := range ms.Peers {
-		ps := PeerStatus{ID: p.ID, Match: logIndex(p.WaterMark), State: p.State}
+		ps := PeerStatus{ID: p.ID, Match: logIndex(p.WaterMark), State: p.State, MayNotVote: p.MayNotVote}
 		s.peers[p.ID].describe(&ps)
 		st.Peers = append(st.Peers, ps)
 	}

@@ -1,6 +1,7 @@
 package dledger
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/ledgermq/ledgermq/pkg/dledger/member"
@@ -14,7 +15,7 @@ func (s *Server) voteRequestToWire(m member.VoteRequest) *dledgerv1.VoteRequest 
 	return &dledgerv1.VoteRequest{
 		Header: s.header(m.To), Term: int64(m.Term), Candidate: string(m.From),
 		LedgerEndIndex: int64(m.LedgerEndIndex), LedgerEndTerm: int64(m.LedgerEndTerm),
-		PreVote: m.PreVote, Transfer: m.Transfer,
+		PreVote: m.PreVote, Transfer: m.Transfer, Unproven: m.Unproven,
 	}
 }
 
@@ -23,6 +24,7 @@ func (s *Server) voteRequestFromWire(r *dledgerv1.VoteRequest) member.VoteReques
 		From: member.ID(r.GetCandidate()), To: s.cfg.ID, Term: member.Term(r.GetTerm()),
 		LedgerEndIndex: member.Index(r.GetLedgerEndIndex()), LedgerEndTerm: member.Term(r.GetLedgerEndTerm()),
 		PreVote: r.GetPreVote(), Transfer: r.GetTransfer(),
+		Incarnation: member.Incarnation(r.GetHeader().GetIncarnation()), Unproven: r.GetUnproven(),
 	}
 }
 
@@ -30,6 +32,7 @@ func (s *Server) voteResponseToWire(m member.VoteResponse, h *dledgerv1.Header) 
 	return &dledgerv1.VoteResponse{
 		Term: int64(m.Term), Result: dledgerv1.VoteResult(m.Result), PreVote: m.PreVote,
 		RequestId: h.GetRequestId(), From: string(s.cfg.ID), RequestTerm: int64(m.RequestTerm),
+		Asker: string(m.Asker), Fresh: m.Fresh,
 	}
 }
 
@@ -40,6 +43,7 @@ func (s *Server) voteResponseFromWire(p *peer, r *dledgerv1.VoteResponse) (membe
 	return member.VoteResponse{
 		From: p.id, To: s.cfg.ID, Term: member.Term(r.GetTerm()), Result: member.VoteResult(r.GetResult()),
 		PreVote: r.GetPreVote(), RequestTerm: member.Term(r.GetRequestTerm()),
+		Asker: member.Incarnation(r.GetAsker()), Fresh: r.GetFresh(),
 	}, nil
 }
 
@@ -47,6 +51,7 @@ func (s *Server) heartBeatRequestToWire(m member.HeartBeatRequest) *dledgerv1.He
 	r := &dledgerv1.HeartBeatRequest{
 		Header: s.header(m.To), Term: int64(m.Term), Leader: string(m.Leader), CommitIndex: int64(m.Commit),
 		Members: s.directory(), DigestIndex: int64(member.NoIndex),
+		Proves: string(m.Proves), ProofIndex: int64(m.ProofIndex),
 	}
 	if d, ok := s.digestAt(logIndex(m.Commit)); ok {
 		r.DigestIndex, r.Digest = int64(d.index), d.crc
@@ -58,6 +63,7 @@ func (s *Server) heartBeatRequestFromWire(r *dledgerv1.HeartBeatRequest) member.
 	return member.HeartBeatRequest{
 		From: member.ID(r.GetHeader().GetFrom()), To: s.cfg.ID, Term: member.Term(r.GetTerm()),
 		Leader: member.ID(r.GetLeader()), Commit: member.Index(r.GetCommitIndex()),
+		Proves: member.Incarnation(r.GetProves()), ProofIndex: member.Index(r.GetProofIndex()),
 	}
 }
 
@@ -65,7 +71,7 @@ func (s *Server) heartBeatResponseToWire(m member.HeartBeatResponse, h *dledgerv
 	return &dledgerv1.HeartBeatResponse{
 		Term: int64(m.Term), Code: dledgerv1.ResponseCode(m.Code), RequestId: h.GetRequestId(), From: string(s.cfg.ID),
 		DurableIndex: int64(m.DurableIndex), DurableTerm: int64(m.DurableTerm), Info: s.ownInfo(),
-		Healthy: m.Fit, RequestTerm: int64(m.RequestTerm),
+		Healthy: m.Fit, RequestTerm: int64(m.RequestTerm), Incarnation: string(m.Incarnation), Unproven: m.Unproven,
 	}
 }
 
@@ -77,6 +83,7 @@ func (s *Server) heartBeatResponseFromWire(p *peer, r *dledgerv1.HeartBeatRespon
 		From: p.id, To: s.cfg.ID, Term: member.Term(r.GetTerm()), Code: member.Code(r.GetCode()),
 		DurableIndex: member.Index(r.GetDurableIndex()), DurableTerm: member.Term(r.GetDurableTerm()),
 		Fit: r.GetHealthy(), RequestTerm: member.Term(r.GetRequestTerm()),
+		Incarnation: p.answering(r.GetIncarnation()), Unproven: r.GetUnproven(),
 	}, nil
 }
 
@@ -102,6 +109,7 @@ func (s *Server) pushResponseToWire(m member.PushResponse) *dledgerv1.PushRespon
 		Type: dledgerv1.PushType(m.Type), Term: int64(m.Term), Code: dledgerv1.ResponseCode(m.Code), From: string(s.cfg.ID),
 		DurableIndex: int64(m.DurableIndex), DurableTerm: int64(m.DurableTerm), EndIndex: int64(m.EndIndex),
 		XTerm: int64(m.XTerm), XIndex: int64(m.XIndex), RequestTerm: int64(m.RequestTerm), PrevIndex: int64(m.PrevIndex),
+		Incarnation: string(m.Incarnation), Unproven: m.Unproven,
 	}
 }
 
@@ -115,6 +123,7 @@ func (s *Server) pushResponseFromWire(p *peer, r *dledgerv1.PushResponse) (membe
 		DurableIndex: member.Index(r.GetDurableIndex()), DurableTerm: member.Term(r.GetDurableTerm()), EndIndex: member.Index(r.GetEndIndex()),
 		XTerm: member.Term(r.GetXTerm()), XIndex: member.Index(r.GetXIndex()),
 		RequestTerm: member.Term(r.GetRequestTerm()), PrevIndex: member.Index(r.GetPrevIndex()),
+		Incarnation: p.answering(r.GetIncarnation()), Unproven: r.GetUnproven(),
 	}, true
 }
 
@@ -145,6 +154,12 @@ func (s *Server) transferResponseFromWire(p *peer, r *dledgerv1.LeadershipTransf
 	return member.TransferResponse{
 		From: p.id, To: s.cfg.ID, Term: member.Term(r.GetTerm()), Code: member.Code(r.GetCode()), RequestTerm: member.Term(r.GetRequestTerm()),
 	}, nil
+}
+
+// answering is the incarnation that an answer names. A peer of an older version,
+// which names none, is known by its requests.
+func (p *peer) answering(incarnation string) member.Incarnation {
+	return member.Incarnation(cmp.Or(incarnation, p.incarnation()))
 }
 
 // checkResponse refuses an answer of somebody else than the one who was asked: an

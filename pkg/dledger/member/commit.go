@@ -70,13 +70,17 @@ func (m *Member) credit(p *peer, index Index, term Term) {
 
 // advanceCommit is the leader's commit rule: a quorum, the leader's own disk
 // counted like any other, holds the entry durably, and the entry is of the
-// leader's own term. Older entries are committed only by what follows them (Raft
+// leader's own term. What an unproven member holds is not counted. Older entries are committed only by what follows them (Raft
 // 5.4.2; DLedger 0.3.1.2 counts them).
 func (m *Member) advanceCommit() {
 	marks := make([]Index, 0, maxGroupSize)
 	marks = append(marks, m.durable)
 	for _, p := range m.peers {
-		marks = append(marks, p.waterMark)
+		if p.counts() {
+			marks = append(marks, p.waterMark)
+		} else {
+			marks = append(marks, NoIndex)
+		}
 	}
 	index := quorumIndex(marks)
 	if index <= m.commit {

@@ -16,6 +16,13 @@ const maxGroupSize = 9
 type Config struct {
 	// ID is this member's own id. It must be one of Peers.
 	ID ID
+	// Incarnation names the data directory that this member has now. Without one it
+	// cannot be proven by a leader.
+	Incarnation Incarnation
+	// Bootstrap lets a majority of fresh members begin a new group without the rest.
+	// It is for the first start only: two of three members that lost their disks
+	// would begin an empty group beside the one that holds everything.
+	Bootstrap bool
 	// Peers are all members of the group, this one included: 1 to 9 of them.
 	Peers []ID
 	// HeartBeatInterval is how often a leader tells its followers that it lives.

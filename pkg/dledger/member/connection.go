@@ -3,7 +3,11 @@ package member
 // handleConnected resumes at once what a broken connection had interrupted.
 func (m *Member) handleConnected(ev Connected) {
 	p := m.peerOf(ev.Peer)
-	if m.role != Leader || p == nil {
+	if p == nil {
+		return
+	}
+	m.askBirth(p)
+	if m.role != Leader {
 		return
 	}
 	if p.state == PushNeedsSeed {

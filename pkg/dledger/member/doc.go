@@ -46,6 +46,9 @@
 //	push_leader.go        compare, truncate, append, commit: asking
 //	push_follower.go      the same: doing
 //	commit.go             proposals, durability, the commit rule
+//	standing.go           who may vote
+//	founding.go           how a new group begins
+//	proof.go              how a replaced member becomes a voter again
 //	transfer.go           leadership transfer, preferred leader, health
 //	connection.go         connections that come and go
 //	invariants.go         what is asserted after every step
@@ -84,6 +87,8 @@
 //     conflict, so a late or doubled one is harmless; APPEND never truncates.
 //   - Heartbeat answers carry the durable index and count like answers to pushes; a
 //     follower that does not get on is compared where it should be (dledger#199).
+//   - A member with a new directory does not vote, and is not counted, before a leader
+//     elected without it has committed an entry for it (I10; docs/adr/0010).
 //   - A broken connection to the leader is reason to ask around at once.
 //   - Nobody raises the term by more than 2^32 with one message (R2).
 //   - A preferred leader is offered the leadership only when it has been fit and close

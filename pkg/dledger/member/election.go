@@ -32,7 +32,7 @@ type voter struct {
 func (m *Member) voter(candidate ID) voter {
 	return voter{
 		self: m.cfg.ID, peer: m.peerOf(candidate) != nil, term: m.ballot.Term, votedFor: m.ballot.VotedFor, leader: m.leader,
-		trusts: m.trusts(candidate), taking: m.role == Candidate && m.election.transfer, barred: m.barred,
+		trusts: m.trusts(candidate), taking: m.role == Candidate && m.election.transfer, barred: !m.mayVote(),
 		endIndex: m.ledger.End(), endTerm: m.ledger.EndTerm(),
 	}
 }
@@ -47,7 +47,7 @@ func judgeVote(v voter, r VoteRequest) VoteResult {
 		return RejectUnknownLeader
 	case r.From == v.self:
 		return RejectUnexpectedLeader
-	case v.barred:
+	case v.barred || r.Unproven:
 		return RejectNotAVoter
 	case r.LedgerEndTerm < v.endTerm:
 		return RejectExpiredLedgerTerm
@@ -88,12 +88,19 @@ func (m *Member) handleVote(r VoteRequest) {
 		m.becomeCandidate(reason, m.patience())
 		m.heard = hearing{}
 	}
-	m.send(VoteResponse{From: m.cfg.ID, To: r.From, Term: m.ballot.Term, Result: result, PreVote: r.PreVote, RequestTerm: r.Term})
+	m.send(VoteResponse{
+		From: m.cfg.ID, To: r.From, Term: m.ballot.Term, Result: result, PreVote: r.PreVote, RequestTerm: r.Term,
+		Asker: r.Incarnation, Fresh: m.fresh(),
+	})
+	if r.Unproven {
+		m.askBirthBack(r.From)
+	}
 }
 
 // grant gives the vote of the ballot's term to r.From, once, and lets it try in
 // peace.
 func (m *Member) grant(r VoteRequest) {
+	assert(m.mayVote(), "I10: votes for %s in term %d without the right to", r.From, m.ballot.Term)
 	if m.ballot.VotedFor == "" {
 		m.setBallot(Ballot{Term: m.ballot.Term, VotedFor: r.From})
 	}
@@ -167,7 +174,7 @@ func (m *Member) openRound(e election) {
 		if e.results[i] != Accept {
 			m.send(VoteRequest{
 				From: m.cfg.ID, To: p.id, Term: e.term, PreVote: e.preVote, Transfer: e.transfer,
-				LedgerEndIndex: m.ledger.End(), LedgerEndTerm: m.ledger.EndTerm(),
+				LedgerEndIndex: m.ledger.End(), LedgerEndTerm: m.ledger.EndTerm(), Incarnation: m.cfg.Incarnation,
 			})
 		}
 	}
@@ -179,13 +186,18 @@ func (m *Member) openRound(e election) {
 // handleVoteResponse counts an answer.
 func (m *Member) handleVoteResponse(r VoteResponse) {
 	m.learnTerm(r.Term, r.From)
+	m.hearOfBirth(r)
 	e := &m.election
 	if m.role != Candidate || !e.asking || r.PreVote != e.preVote || r.RequestTerm != e.term {
 		return
 	}
 	late := r.Result == RejectTermNotReady && e.revoted // it has been asked again since
 	for i, p := range m.peers {
-		if p.id == r.From && e.results[i] != Accept && !late {
+		if p.id != r.From {
+			continue
+		}
+		p.refuses = r.Result == RejectNotAVoter
+		if e.results[i] != Accept && !late {
 			e.results[i] = r.Result
 		}
 	}

@@ -14,7 +14,11 @@ func (m *Member) sendHeartBeats() {
 }
 
 func (m *Member) sendHeartBeat(p *peer) {
-	m.send(HeartBeatRequest{From: m.cfg.ID, To: p.id, Term: m.ballot.Term, Leader: m.cfg.ID, Commit: m.commit})
+	r := HeartBeatRequest{From: m.cfg.ID, To: p.id, Term: m.ballot.Term, Leader: m.cfg.ID, Commit: m.commit, ProofIndex: NoIndex}
+	if m.hasProof(p) {
+		r.Proves, r.ProofIndex = p.standing.incarnation, p.standing.proof
+	}
+	m.send(r)
 }
 
 // judgeLeader decides how to answer a heartbeat or push of leader in term. It
@@ -52,6 +56,7 @@ func (m *Member) handleHeartBeat(r HeartBeatRequest) {
 	case Success:
 		m.follow(r.Leader)
 		m.advanceCommitTo(r.Commit)
+		m.acceptProof(r)
 	case TermNotReady:
 		m.adoptTerm(r.Term)
 		m.becomeCandidate(ReasonHigherTerm, m.patience())
@@ -59,7 +64,7 @@ func (m *Member) handleHeartBeat(r HeartBeatRequest) {
 	}
 	resp := HeartBeatResponse{
 		From: m.cfg.ID, To: r.From, Term: m.ballot.Term, Code: code, RequestTerm: r.Term, Fit: m.mayStand(),
-		DurableIndex: NoIndex, DurableTerm: NoTerm,
+		DurableIndex: NoIndex, DurableTerm: NoTerm, Incarnation: m.cfg.Incarnation, Unproven: !m.ballot.Proven,
 	}
 	if code == Success {
 		resp.DurableIndex, resp.DurableTerm = m.acknowledged()
@@ -73,7 +78,7 @@ func (m *Member) handleHeartBeat(r HeartBeatRequest) {
 func (m *Member) handleHeartBeatResponse(r HeartBeatResponse) {
 	m.learnTerm(r.Term, r.From)
 	p := m.peerOf(r.From)
-	if m.role != Leader || p == nil || r.RequestTerm != m.ballot.Term {
+	if m.role != Leader || p == nil || r.RequestTerm != m.ballot.Term || !m.recognise(p, r.Incarnation, r.Unproven) {
 		return
 	}
 	switch r.Code {
@@ -81,6 +86,7 @@ func (m *Member) handleHeartBeatResponse(r HeartBeatResponse) {
 		p.heardAt, p.fit = m.now, r.Fit
 		m.credit(p, r.DurableIndex, r.DurableTerm)
 		m.probe(p, r.DurableIndex)
+		m.tellProof(p)
 	case TermNotReady:
 		p.heardAt, p.fit = m.now, r.Fit
 		m.sendHeartBeat(p)
@@ -98,7 +104,9 @@ func (m *Member) quorumDeadline() time.Time {
 	}
 	heard := make([]time.Time, len(m.peers))
 	for i, p := range m.peers {
-		heard[i] = p.heardAt
+		if p.counts() || !p.standing.heard {
+			heard[i] = p.heardAt
+		}
 	}
 	slices.SortFunc(heard, func(a, b time.Time) int { return b.Compare(a) })
 	return heard[m.quorum()-2].Add(m.electionTimeout())

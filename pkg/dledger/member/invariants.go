@@ -34,12 +34,12 @@ func (m *Member) checkInvariants() {
 func (m *Member) sound(was, is snapshot) bool {
 	end := m.ledger.End()
 	ok := is.commit >= was.commit && is.commit <= end && m.durable <= end && m.verified <= end &&
-		is.ballot.Term >= was.ballot.Term && m.knownMaxTerm >= is.ballot.Term && m.ledger.EndTerm() <= is.ballot.Term
+		is.ballot.Term >= was.ballot.Term && (is.ballot.Proven || !was.ballot.Proven) && m.knownMaxTerm >= is.ballot.Term && m.ledger.EndTerm() <= is.ballot.Term
 	if is.ballot.Term == was.ballot.Term && was.ballot.VotedFor != "" {
 		ok = ok && is.ballot.VotedFor == was.ballot.VotedFor
 	}
 	if m.role == Leader {
-		ok = ok && (was.role != Leader || is.end >= was.end) && m.leader == m.cfg.ID && is.ballot.VotedFor == m.cfg.ID && m.noop >= m.ledger.Begin() && m.noop <= end
+		ok = ok && is.ballot.Proven && (was.role != Leader || is.end >= was.end) && m.leader == m.cfg.ID && is.ballot.VotedFor == m.cfg.ID && m.noop >= m.ledger.Begin() && m.noop <= end
 		for _, p := range m.peers {
 			ok = ok && p.waterMark <= end && p.next >= 0 && p.next <= end+1
 		}
@@ -54,6 +54,8 @@ func (m *Member) explain(was, is snapshot) {
 	assert(is.ballot.Term >= was.ballot.Term, "I5: term went back from %d to %d", was.ballot.Term, is.ballot.Term)
 	assert(is.ballot.Term != was.ballot.Term || was.ballot.VotedFor == "" || is.ballot.VotedFor == was.ballot.VotedFor,
 		"I1: two votes in term %d: %s, then %s", is.ballot.Term, was.ballot.VotedFor, is.ballot.VotedFor)
+	assert(is.ballot.Proven || !was.ballot.Proven, "I10: no longer proven in term %d", is.ballot.Term)
+	assert(m.role != Leader || is.ballot.Proven, "I10: leads term %d unproven", is.ballot.Term)
 	assert(is.commit >= was.commit, "I5: commit index went back from %d to %d", was.commit, is.commit)
 	assert(is.commit <= end, "I5: commit index %d is beyond the end %d", is.commit, end)
 	assert(m.durable <= end, "I8: durable index %d is beyond the end %d", m.durable, end)

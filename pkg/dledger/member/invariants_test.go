@@ -9,6 +9,9 @@ import (
 func TestInvariantsAreAsserted(t *testing.T) {
 	for name, breakIt := range map[string]func(*Member){
 		"I5: term went back":      func(m *Member) { m.ballot.Term = 0 },
+		"I10: no longer proven":   func(m *Member) { m.ballot.Proven = false },
+		"I10: leads term":         func(m *Member) { m.before.ballot.Proven, m.ballot.Proven = false, false },
+		"I10: votes for n2":       func(m *Member) { m.barred = true; m.grant(VoteRequest{From: "n2"}) },
 		"I1: two votes":           func(m *Member) { m.ballot.VotedFor = "n2" },
 		"I5: commit index went":   func(m *Member) { m.before.commit = 9 },
 		"I5: commit index 9":      func(m *Member) { m.commit = 9 },

@@ -27,6 +27,8 @@ type Member struct {
 	leader       ID // of the ballot's term; empty: not known
 	fit          bool
 	barred       bool // from voting and standing: see Standing
+	elder        ID   // a member that is not fresh, heard of by this one, which is: see founding.go
+	askAt        time.Time
 
 	ledger   Ledger
 	durable  Index  // up to here the ledger is on this member's disk
@@ -74,7 +76,7 @@ func New(cfg Config, now time.Time, ballot Ballot, ledger Ledger) (*Member, erro
 	m := &Member{
 		cfg: cfg, now: now, ballot: ballot, knownMaxTerm: ballot.Term, ledger: ledger, durable: ledger.End(),
 		commit: ledger.Begin() - 1, verified: ledger.Begin() - 1, acked: NoIndex, noop: NoIndex, fit: true,
-		barred: cfg.Barred,
+		barred: cfg.Barred, askAt: now,
 	}
 	for _, id := range cfg.Peers {
 		if id != cfg.ID {
@@ -159,6 +161,9 @@ func (m *Member) NextDeadline() time.Time {
 	if m.transfer != nil {
 		next = earlier(next, m.transfer.deadline)
 	}
+	if m.mayFound() {
+		next = earlier(next, m.askAt)
+	}
 	return next
 }
 
@@ -168,6 +173,9 @@ func (m *Member) Role() Role { return m.role }
 
 // Term is the newest term that the member has entered.
 func (m *Member) Term() Term { return m.ballot.Term }
+
+// MayVote says whether this member may vote: it is proven and not barred.
+func (m *Member) MayVote() bool { return m.mayVote() }
 
 // Leader is the leader of Term, empty if it is not known.
 func (m *Member) Leader() ID { return m.leader }

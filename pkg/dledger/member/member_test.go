@@ -22,7 +22,7 @@ func newMember(t *testing.T, ballot Ballot, ledger Ledger) *Member {
 // newLeader makes a member that leads term 1, with n2 ready to be appended to.
 func newLeader(t *testing.T) *Member {
 	t.Helper()
-	m := newMember(t, Ballot{}, NewLedger(0, NoTerm, nil, NoIndex))
+	m := newMember(t, Ballot{Proven: true}, NewLedger(0, NoTerm, nil, NoIndex))
 	m.Step(epoch.Add(750*time.Millisecond), Tick{})
 	m.Step(m.now, Receive{VoteResponse{From: "n2", To: "n1", Result: Accept, PreVote: true, RequestTerm: 1}})
 	m.Step(m.now, Receive{VoteResponse{From: "n2", To: "n1", Term: 1, Result: Accept, RequestTerm: 1}})
@@ -100,11 +100,14 @@ func TestTruncateBeforeTake(t *testing.T) {
 // TestNextDeadline shows that a Tick before NextDeadline does nothing and one at it
 // does something.
 func TestNextDeadline(t *testing.T) {
-	follower := newMember(t, Ballot{}, NewLedger(0, NoTerm, nil, NoIndex))
-	candidate := newMember(t, Ballot{}, NewLedger(0, NoTerm, nil, NoIndex))
+	follower := newMember(t, Ballot{Proven: true}, NewLedger(0, NoTerm, nil, NoIndex))
+	candidate := newMember(t, Ballot{Proven: true}, NewLedger(0, NoTerm, nil, NoIndex))
 	candidate.Step(epoch.Add(time.Second), Tick{})
 	candidate.Take()
-	for name, m := range map[string]*Member{"follower": follower, "candidate": candidate, "leader": newLeader(t)} {
+	newborn := newMember(t, Ballot{}, NewLedger(0, NoTerm, nil, NoIndex))
+	newborn.Step(epoch, Tick{})
+	newborn.Take()
+	for name, m := range map[string]*Member{"newborn": newborn, "follower": follower, "candidate": candidate, "leader": newLeader(t)} {
 		at := m.NextDeadline()
 		m.Step(at.Add(-time.Nanosecond), Tick{})
 		if diff := cmp.Diff(Update{Commit: m.commit}, m.Take()); diff != "" {

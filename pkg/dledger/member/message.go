@@ -14,6 +14,10 @@ type VoteRequest struct {
 	LedgerEndTerm  Term  // of that same entry, never of an election (dledger#52)
 	PreVote        bool
 	Transfer       bool // the leader itself asked the candidate to take over
+	Incarnation    Incarnation
+	// Unproven is set by a member that may not stand: it only asks whether the
+	// receiver is fresh. Then PreVote is set and Term is 0.
+	Unproven bool
 }
 
 // VoteResponse answers a VoteRequest.
@@ -23,6 +27,8 @@ type VoteResponse struct {
 	Result      VoteResult
 	PreVote     bool
 	RequestTerm Term
+	Asker       Incarnation // the request's
+	Fresh       bool        // the voter has no term and no entry
 }
 
 // HeartBeatRequest tells a follower that its leader lives.
@@ -31,6 +37,10 @@ type HeartBeatRequest struct {
 	Term     Term
 	Leader   ID
 	Commit   Index
+	// Proves names the receiver's directory if that may vote from now on, because it
+	// holds everything up to ProofIndex. Empty: nothing of the kind.
+	Proves     Incarnation
+	ProofIndex Index
 }
 
 // HeartBeatResponse answers a HeartBeatRequest.
@@ -41,6 +51,8 @@ type HeartBeatResponse struct {
 	DurableIndex Index // as in PushResponse
 	DurableTerm  Term
 	Fit          bool // may be given the leadership
+	Incarnation  Incarnation
+	Unproven     bool // may lack what the member once acknowledged: not to be counted
 	RequestTerm  Term
 }
 
@@ -78,6 +90,8 @@ type PushResponse struct {
 	XIndex       Index // that term's first index in the follower's ledger
 	RequestTerm  Term
 	PrevIndex    Index
+	Incarnation  Incarnation // as in HeartBeatResponse
+	Unproven     bool
 }
 
 // TransferRequest is the leader's word to the transferee: lead, now.

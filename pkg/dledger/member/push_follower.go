@@ -172,6 +172,7 @@ func (m *Member) answerPush(r PushRequest, code Code) {
 	resp := PushResponse{
 		From: m.cfg.ID, To: r.From, Type: r.Type, Term: m.ballot.Term, Code: code, RequestTerm: r.Term, PrevIndex: r.PrevIndex,
 		DurableIndex: NoIndex, DurableTerm: NoTerm, EndIndex: m.ledger.End(), XTerm: NoTerm, XIndex: NoIndex,
+		Incarnation: m.cfg.Incarnation, Unproven: !m.ballot.Proven,
 	}
 	if code == Success || code == InconsistentState {
 		resp.DurableIndex, resp.DurableTerm = m.acknowledged()

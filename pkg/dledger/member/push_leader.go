@@ -48,10 +48,18 @@ type peer struct {
 	heardAt   time.Time // when it last answered
 	goodSince time.Time // since when it has been fit and close; zero: it is not
 	fit       bool
+	standing  standing
+
+	// Not of the leadership.
+	birth   birth // what a fresh member has heard
+	refuses bool  // asked for its vote, it said that it may not vote
 }
 
 func (p *peer) reset(next Index, now time.Time) {
-	*p = peer{id: p.id, state: PushCompare, waterMark: NoIndex, next: next, commit: NoIndex, grewAt: now, heardAt: now}
+	*p = peer{
+		id: p.id, birth: p.birth, refuses: p.refuses,
+		state: PushCompare, waterMark: NoIndex, next: next, commit: NoIndex, grewAt: now, heardAt: now,
+	}
 }
 
 // push brings every peer up to date with what the leader has; called by Take, so
@@ -115,7 +123,7 @@ func (m *Member) sendPush(p *peer, r PushRequest) {
 func (m *Member) handlePushResponse(r PushResponse) {
 	m.learnTerm(r.Term, r.From)
 	p := m.peerOf(r.From)
-	if m.role != Leader || p == nil || r.RequestTerm != m.ballot.Term {
+	if m.role != Leader || p == nil || r.RequestTerm != m.ballot.Term || !m.recognise(p, r.Incarnation, r.Unproven) {
 		return
 	}
 	switch r.Code {
@@ -123,6 +131,7 @@ func (m *Member) handlePushResponse(r PushResponse) {
 		p.heardAt = m.now
 		m.credit(p, r.DurableIndex, r.DurableTerm)
 		m.pushSucceeded(p, r)
+		m.tellProof(p)
 	case InconsistentState:
 		p.heardAt = m.now
 		m.credit(p, r.DurableIndex, r.DurableTerm)

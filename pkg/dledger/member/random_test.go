@@ -62,7 +62,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w.loss = []float64{0, 0.02, 0.2}[w.rng.IntN(3)]
 	w.spell = []int{30, 150, 600}[w.rng.IntN(3)]
 	for _, id := range w.ids {
-		cfg := Config{ID: id, Peers: w.ids, Rand: rand.New(rand.NewPCG(seed, uint64(len(w.nodes))))}
+		cfg := Config{ID: id, Peers: w.ids, Incarnation: directory(id, 1), Rand: rand.New(rand.NewPCG(seed, uint64(len(w.nodes))))}
 		if w.rng.IntN(4) == 0 {
 			cfg.PreferredLeader, cfg.PreferredCoolDown = w.ids[0], 2*time.Second
 		}

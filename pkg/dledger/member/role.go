@@ -55,6 +55,7 @@ func (m *Member) setBallot(b Ballot) {
 		// Only what is committed is certain to be in the next leader's ledger.
 		m.verified, m.acked = m.commit, NoIndex
 	}
+	b.Proven = b.Proven || m.ballot.Proven
 	m.ballot = b
 	m.knownMaxTerm = max(m.knownMaxTerm, b.Term)
 	m.update.Ballot = &b

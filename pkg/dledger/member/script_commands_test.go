@@ -14,7 +14,7 @@ import (
 var commands = map[string]func(*group, *testing.T, *datadriven.TestData){
 	"group": cmdGroup, "member": cmdMember, "tick": cmdTick, "deliver": cmdDeliver, "drop": cmdDrop,
 	"save": cmdSave, "inject": cmdInject, "settle": cmdSettle, "elect": cmdElect,
-	"write": cmdWrite, "persist": cmdPersist, "persisted": cmdPersisted, "propose": cmdPropose, "crash": cmdCrash, "restart": cmdRestart,
+	"write": cmdWrite, "persist": cmdPersist, "persisted": cmdPersisted, "propose": cmdPropose, "crash": cmdCrash, "wipe": cmdWipe, "restart": cmdRestart,
 	"transfer": cmdTransfer, "connect": cmdConnect, "disconnect": cmdDisconnect, "unfit": cmdHealth, "fit": cmdHealth, "bar": cmdStanding, "clear": cmdStanding,
 	"forge": cmdForge, "state": cmdState, "ledger": cmdLedger, "peers": cmdPeers, "net": cmdNet,
 	"judge": cmdJudge, "outcome": cmdOutcome,
@@ -23,15 +23,21 @@ var commands = map[string]func(*group, *testing.T, *datadriven.TestData){
 func cmdGroup(g *group, t *testing.T, d *datadriven.TestData) {
 	ids, args := words(d)
 	*g = group{nodes: map[ID]*node{}, saved: map[string]Message{}, now: epoch}
+	fresh := slices.Contains(ids, "fresh")
+	bootstrap := slices.Contains(ids, "bootstrap")
 	for _, id := range ids {
-		g.ids = append(g.ids, ID(id))
+		if id != "fresh" && id != "bootstrap" {
+			g.ids = append(g.ids, ID(id))
+		}
 	}
 	for _, id := range g.ids {
 		n := &node{
 			cfg: Config{
 				ID: id, Peers: g.ids, PreferredLeader: ID(args["preferred"]), PreferredCoolDown: duration(t, d, args["cooldown"]),
 				MaxTransferGap: Index(number(t, d, args["gap"], 0)), Rand: newRand(0.5),
+				Incarnation: directory(id, 1), Bootstrap: bootstrap,
 			},
+			lives: 1, ballot: Ballot{Proven: !fresh},
 			ledger: NewLedger(0, NoTerm, nil, NoIndex),
 		}
 		g.nodes[id] = n
@@ -39,12 +45,15 @@ func cmdGroup(g *group, t *testing.T, d *datadriven.TestData) {
 	}
 }
 
+// directory names a member's data directory: n1#1 is its first.
+func directory(id ID, life int) Incarnation { return Incarnation(fmt.Sprintf("%s#%d", id, life)) }
+
 func cmdMember(g *group, t *testing.T, d *datadriven.TestData) {
 	ids, args := words(d)
 	n := g.node(t, d, ids[0])
 	begin := Index(number(t, d, args["begin"], 0))
 	r, end := runs(t, d, begin, args["runs"])
-	n.ballot = Ballot{Term: Term(number(t, d, args["term"], 0)), VotedFor: ID(args["voted"])}
+	n.ballot = Ballot{Term: Term(number(t, d, args["term"], 0)), VotedFor: ID(args["voted"]), Proven: !slices.Contains(ids, "unproven")}
 	n.ledger = NewLedger(begin, Term(number(t, d, args["prev"], -1)), r, end)
 	n.start(t, d, g.now)
 }
@@ -253,6 +262,20 @@ func cmdCrash(g *group, t *testing.T, d *datadriven.TestData) {
 	}
 }
 
+// cmdWipe replaces the data directory of a member that is down.
+func cmdWipe(g *group, t *testing.T, d *datadriven.TestData) {
+	ids, _ := words(d)
+	for _, id := range ids {
+		n := g.node(t, d, id)
+		if n.member != nil {
+			d.Fatalf(t, "%s runs", id)
+		}
+		n.lives++
+		n.cfg.Incarnation = directory(ID(id), n.lives)
+		n.ballot, n.ledger, n.durable = Ballot{}, NewLedger(0, NoTerm, nil, NoIndex), NoIndex
+	}
+}
+
 func cmdRestart(g *group, t *testing.T, d *datadriven.TestData) {
 	ids, _ := words(d)
 	for _, id := range ids {
@@ -301,6 +324,7 @@ func cmdHealth(g *group, t *testing.T, d *datadriven.TestData) {
 // cmdForge hands a member a message that no member sent.
 func cmdForge(g *group, t *testing.T, d *datadriven.TestData) {
 	kind, a := words(d)
+	unproven := slices.Contains(kind, "unproven")
 	from, to := ID(a["from"]), ID(a["to"])
 	term := Term(number(t, d, a["term"], 0))
 	leader := from
@@ -308,6 +332,7 @@ func cmdForge(g *group, t *testing.T, d *datadriven.TestData) {
 		leader = ID(a["leader"])
 	}
 	commit := Index(number(t, d, a["commit"], -1))
+	incarnation := directory(from, int(number(t, d, a["life"], 1)))
 	end, endTerm := position(t, d, a["end"])
 	prev, prevTerm := position(t, d, a["prev"])
 	durable, durableTerm := position(t, d, a["durable"])
@@ -319,16 +344,20 @@ func cmdForge(g *group, t *testing.T, d *datadriven.TestData) {
 	case "prevote":
 		msg = VoteRequest{From: from, To: to, Term: term, LedgerEndIndex: end, LedgerEndTerm: endTerm, PreVote: true}
 	case "heartbeat":
-		msg = HeartBeatRequest{From: from, To: to, Term: term, Leader: leader, Commit: commit}
+		msg = HeartBeatRequest{
+			From: from, To: to, Term: term, Leader: leader, Commit: commit,
+			Proves: Incarnation(a["proves"]), ProofIndex: Index(number(t, d, a["by"], -1)),
+		}
 	case "heartbeat-answer":
 		msg = HeartBeatResponse{
 			From: from, To: to, Term: term, Code: code(a["code"]), RequestTerm: Term(number(t, d, a["for"], int64(term))),
-			DurableIndex: durable, DurableTerm: durableTerm, Fit: true,
+			DurableIndex: durable, DurableTerm: durableTerm, Fit: true, Incarnation: incarnation, Unproven: unproven,
 		}
 	case "push-answer":
 		msg = PushResponse{
 			From: from, To: to, Term: term, Type: Append, Code: code(a["code"]), RequestTerm: Term(number(t, d, a["for"], int64(term))),
 			PrevIndex: prev, DurableIndex: durable, DurableTerm: durableTerm, EndIndex: end, XTerm: NoTerm, XIndex: NoIndex,
+			Incarnation: incarnation, Unproven: unproven,
 		}
 	case "compare":
 		push.Type = Compare
@@ -388,8 +417,17 @@ func cmdState(g *group, t *testing.T, d *datadriven.TestData) {
 		if !s.Fit {
 			extra += " UNFIT"
 		}
-		if !s.MayVote {
+		switch {
+		case !s.Proven:
+			extra += " UNPROVEN"
+		case !s.MayVote:
 			extra += " BARRED"
+		}
+		if len(s.Missing) > 0 {
+			extra += fmt.Sprintf(" missing=%v", s.Missing)
+		}
+		if s.Elder != "" {
+			extra += fmt.Sprintf(" elder=%s", s.Elder)
 		}
 		g.printf("%s %v term=%d votedFor=%s leader=%s end=%d/%d durable=%d commit=%d%s", s.ID, s.Role, s.Term, name(s.VotedFor),
 			name(s.Leader), s.End, s.EndTerm, s.Durable, s.Commit, extra)
@@ -418,7 +456,7 @@ func cmdLedger(g *group, t *testing.T, d *datadriven.TestData) {
 func cmdPeers(g *group, t *testing.T, d *datadriven.TestData) {
 	ids, _ := words(d)
 	for _, p := range g.node(t, d, ids[0]).member.Status().Peers {
-		g.printf("%s %v waterMark=%d next=%d fit=%v", p.ID, p.State, p.WaterMark, p.Next, p.Fit)
+		g.printf("%s %v waterMark=%d next=%d fit=%v%s", p.ID, p.State, p.WaterMark, p.Next, p.Fit, mark(p.MayNotVote))
 	}
 }
 

@@ -56,6 +56,7 @@ type node struct {
 	durable Index
 	epoch   uint64 // truncations carried out
 	commit  Index
+	lives   int        // data directories so far
 	writing *Persisted // a write that has begun
 }
 
@@ -184,8 +185,12 @@ func (g *group) step(id ID, ev Event) {
 func (g *group) carryOut(id ID, n *node) {
 	u := n.member.Take()
 	if u.Ballot != nil {
+		proven := ""
+		if u.Ballot.Proven && !n.ballot.Proven {
+			proven = " PROVEN"
+		}
 		n.ballot = *u.Ballot
-		g.printf("%s saves ballot term=%d votedFor=%s", id, u.Ballot.Term, name(u.Ballot.VotedFor))
+		g.printf("%s saves ballot term=%d votedFor=%s%s", id, u.Ballot.Term, name(u.Ballot.VotedFor), proven)
 	}
 	if u.Truncate != nil {
 		n.ledger.truncateFrom(*u.Truncate)
@@ -247,6 +252,9 @@ func describe(msg Message) string {
 	head := fmt.Sprintf("%s->%s ", name(route.From), name(route.To))
 	switch r := msg.(type) {
 	case VoteRequest:
+		if r.Unproven {
+			return head + "FRESH?"
+		}
 		kind := "VOTE"
 		if r.PreVote {
 			kind = "PREVOTE"
@@ -256,15 +264,22 @@ func describe(msg Message) string {
 		}
 		return head + fmt.Sprintf("%s term=%d end=%d/%d", kind, r.Term, r.LedgerEndIndex, r.LedgerEndTerm)
 	case VoteResponse:
+		if r.RequestTerm == 0 {
+			return head + fmt.Sprintf("fresh=%v", r.Fresh)
+		}
 		kind := "vote"
 		if r.PreVote {
 			kind = "prevote"
 		}
 		return head + fmt.Sprintf("%s %v term=%d", kind, r.Result, r.Term)
 	case HeartBeatRequest:
-		return head + fmt.Sprintf("HEARTBEAT term=%d commit=%d", r.Term, r.Commit)
+		s := fmt.Sprintf("HEARTBEAT term=%d commit=%d", r.Term, r.Commit)
+		if r.Proves != "" {
+			s += fmt.Sprintf(" PROVES %s by %d", r.Proves, r.ProofIndex)
+		}
+		return head + s
 	case HeartBeatResponse:
-		return head + fmt.Sprintf("heartbeat %v term=%d durable=%d/%d", r.Code, r.Term, r.DurableIndex, r.DurableTerm)
+		return head + fmt.Sprintf("heartbeat %v term=%d durable=%d/%d", r.Code, r.Term, r.DurableIndex, r.DurableTerm) + mark(r.Unproven)
 	case PushRequest:
 		s := fmt.Sprintf("%v term=%d prev=%d/%d", r.Type, r.Term, r.PrevIndex, r.PrevTerm)
 		if r.Type == Truncate {
@@ -287,13 +302,20 @@ func describe(msg Message) string {
 		if r.Code == InconsistentState {
 			s += fmt.Sprintf(" prev=%d x=%d/%d", r.PrevIndex, r.XIndex, r.XTerm)
 		}
-		return head + s
+		return head + s + mark(r.Unproven)
 	case TransferRequest:
 		return head + fmt.Sprintf("TRANSFER term=%d end=%d", r.Term, r.LedgerEndIndex)
 	case TransferResponse:
 		return head + fmt.Sprintf("transfer %v term=%d", r.Code, r.Term)
 	}
 	return head + fmt.Sprintf("%+v", msg)
+}
+
+func mark(unproven bool) string {
+	if unproven {
+		return " UNPROVEN"
+	}
+	return ""
 }
 
 func (g *group) sortedIDs() []ID { return slices.Sorted(slices.Values(g.ids)) }

@@ -4,6 +4,7 @@ package member
 // maintainer does every 10 ms.
 func (m *Member) maintainState() {
 	m.maintainTransfer()
+	m.maintainFounding()
 	switch m.role {
 	case Leader:
 		m.maintainAsLeader()

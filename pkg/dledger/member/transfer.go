@@ -221,23 +221,6 @@ func (m *Member) handleHealth(ev Health) {
 	m.stepDownIfUnfit()
 }
 
-// handleStanding takes note of whether this member may vote.
-func (m *Member) handleStanding(ev Standing) {
-	m.barred = !ev.MayVote
-	if m.barred && m.role == Candidate {
-		m.giveUpCandidacy()
-	}
-}
-
-// giveUpCandidacy asks nobody for a vote before the next election timeout.
-func (m *Member) giveUpCandidacy() {
-	m.election = election{yielded: m.election.yielded}
-	m.deadline = m.now.Add(m.electionTimeout())
-}
-
-// mayStand says whether this member may ask for votes.
-func (m *Member) mayStand() bool { return m.fit && !m.barred }
-
 func (m *Member) stepDownIfUnfit() {
 	if m.role == Leader && !m.fit {
 		m.becomeCandidate(ReasonUnfit, m.electionTimeout())

@@ -5,6 +5,10 @@ import "fmt"
 // ID names a member within its group, for example "n1".
 type ID string
 
+// Incarnation names one data directory of a member. A member that lost its disk
+// comes back with another one.
+type Incarnation string
+
 // Index is an entry's number in the ledger. The first entry has index 0.
 type Index int64
 
@@ -45,6 +49,9 @@ func (r Role) String() string {
 type Ballot struct {
 	Term     Term
 	VotedFor ID // empty: nobody yet in this term
+	// Proven says that this directory surely holds all that the member has ever
+	// acknowledged, so that it may vote. It never goes back.
+	Proven bool
 }
 
 // Run says that entries from First on carry Term, until the next run begins.

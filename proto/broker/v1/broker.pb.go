@@ -1750,7 +1750,9 @@ type MemberStatus struct {
 	Serving      bool             `protobuf:"varint,19,opt,name=serving,proto3" json:"serving,omitempty"`
 	LastFailover []*FailoverPhase `protobuf:"bytes,20,rep,name=last_failover,json=lastFailover,proto3" json:"last_failover,omitempty"`
 	// state_hash is a hash of the applied state at applied_index.
-	StateHash     uint32 `protobuf:"varint,21,opt,name=state_hash,json=stateHash,proto3" json:"state_hash,omitempty"`
+	StateHash uint32 `protobuf:"varint,21,opt,name=state_hash,json=stateHash,proto3" json:"state_hash,omitempty"`
+	// standing says why this member may not vote, and what to do; empty: it may.
+	Standing      string `protobuf:"bytes,22,opt,name=standing,proto3" json:"standing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1932,6 +1934,13 @@ func (x *MemberStatus) GetStateHash() uint32 {
 	return 0
 }
 
+func (x *MemberStatus) GetStanding() string {
+	if x != nil {
+		return x.Standing
+	}
+	return ""
+}
+
 // FailoverPhase is one step of the newest failover as this member saw it.
 type FailoverPhase struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1993,8 +2002,11 @@ type PeerStatus struct {
 	Connected         bool                   `protobuf:"varint,3,opt,name=connected,proto3" json:"connected,omitempty"`
 	ActiveSinceUnixMs int64                  `protobuf:"varint,4,opt,name=active_since_unix_ms,json=activeSinceUnixMs,proto3" json:"active_since_unix_ms,omitempty"`
 	// water_mark is how far the peer's durable ledger is known to match; leader only.
-	WaterMark     int64 `protobuf:"varint,5,opt,name=water_mark,json=waterMark,proto3" json:"water_mark,omitempty"`
-	Paused        bool  `protobuf:"varint,6,opt,name=paused,proto3" json:"paused,omitempty"`
+	WaterMark int64 `protobuf:"varint,5,opt,name=water_mark,json=waterMark,proto3" json:"water_mark,omitempty"`
+	Paused    bool  `protobuf:"varint,6,opt,name=paused,proto3" json:"paused,omitempty"`
+	// may_not_vote is set while the peer is not counted: its data directory is new,
+	// or its ledger damaged.
+	MayNotVote    bool `protobuf:"varint,7,opt,name=may_not_vote,json=mayNotVote,proto3" json:"may_not_vote,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2067,6 +2079,13 @@ func (x *PeerStatus) GetWaterMark() int64 {
 func (x *PeerStatus) GetPaused() bool {
 	if x != nil {
 		return x.Paused
+	}
+	return false
+}
+
+func (x *PeerStatus) GetMayNotVote() bool {
+	if x != nil {
+		return x.MayNotVote
 	}
 	return false
 }
@@ -2193,7 +2212,7 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"\x11GetStatusResponse\x12/\n" +
 	"\x06status\x18\x01 \x01(\v2\x17.broker.v1.MemberStatusR\x06status\x12+\n" +
 	"\x05peers\x18\x02 \x03(\v2\x15.broker.v1.PeerStatusR\x05peers\x12+\n" +
-	"\amembers\x18\x03 \x03(\v2\x11.broker.v1.MemberR\amembers\"\xc1\x05\n" +
+	"\amembers\x18\x03 \x03(\v2\x11.broker.v1.MemberR\amembers\"\xdd\x05\n" +
 	"\fMemberStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -2222,10 +2241,11 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"\aserving\x18\x13 \x01(\bR\aserving\x12=\n" +
 	"\rlast_failover\x18\x14 \x03(\v2\x18.broker.v1.FailoverPhaseR\flastFailover\x12\x1d\n" +
 	"\n" +
-	"state_hash\x18\x15 \x01(\rR\tstateHash\"=\n" +
+	"state_hash\x18\x15 \x01(\rR\tstateHash\x12\x1a\n" +
+	"\bstanding\x18\x16 \x01(\tR\bstanding\"=\n" +
 	"\rFailoverPhase\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aseconds\x18\x02 \x01(\x01R\aseconds\"\xbf\x01\n" +
+	"\aseconds\x18\x02 \x01(\x01R\aseconds\"\xe1\x01\n" +
 	"\n" +
 	"PeerStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
@@ -2234,7 +2254,9 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"\x14active_since_unix_ms\x18\x04 \x01(\x03R\x11activeSinceUnixMs\x12\x1d\n" +
 	"\n" +
 	"water_mark\x18\x05 \x01(\x03R\twaterMark\x12\x16\n" +
-	"\x06paused\x18\x06 \x01(\bR\x06paused2\xe1\x03\n" +
+	"\x06paused\x18\x06 \x01(\bR\x06paused\x12 \n" +
+	"\fmay_not_vote\x18\a \x01(\bR\n" +
+	"mayNotVote2\xe1\x03\n" +
 	"\x10MessagingService\x12V\n" +
 	"\rPublishStream\x12\x1f.broker.v1.PublishStreamRequest\x1a .broker.v1.PublishStreamResponse(\x010\x01\x12@\n" +
 	"\aPublish\x12\x19.broker.v1.PublishRequest\x1a\x1a.broker.v1.PublishResponse\x127\n" +

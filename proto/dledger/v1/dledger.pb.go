@@ -352,7 +352,10 @@ type VoteRequest struct {
 	PreVote        bool  `protobuf:"varint,6,opt,name=pre_vote,json=preVote,proto3" json:"pre_vote,omitempty"`
 	// transfer is set when the leader itself asked the candidate to take over;
 	// such a vote is not refused because a leader still lives.
-	Transfer      bool `protobuf:"varint,7,opt,name=transfer,proto3" json:"transfer,omitempty"`
+	Transfer bool `protobuf:"varint,7,opt,name=transfer,proto3" json:"transfer,omitempty"`
+	// unproven is set by a member that may not stand: it only asks whether the
+	// receiver is fresh. Then pre_vote is set and term is 0.
+	Unproven      bool `protobuf:"varint,8,opt,name=unproven,proto3" json:"unproven,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -436,6 +439,13 @@ func (x *VoteRequest) GetTransfer() bool {
 	return false
 }
 
+func (x *VoteRequest) GetUnproven() bool {
+	if x != nil {
+		return x.Unproven
+	}
+	return false
+}
+
 type VoteResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Term      int64                  `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
@@ -444,7 +454,11 @@ type VoteResponse struct {
 	RequestId uint64                 `protobuf:"varint,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	From      string                 `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
 	// request_term is the term of the request that is answered.
-	RequestTerm   int64 `protobuf:"varint,6,opt,name=request_term,json=requestTerm,proto3" json:"request_term,omitempty"`
+	RequestTerm int64 `protobuf:"varint,6,opt,name=request_term,json=requestTerm,proto3" json:"request_term,omitempty"`
+	// asker repeats the incarnation in the request's header.
+	Asker string `protobuf:"bytes,7,opt,name=asker,proto3" json:"asker,omitempty"`
+	// fresh is set while this member has no term and no entry.
+	Fresh         bool `protobuf:"varint,8,opt,name=fresh,proto3" json:"fresh,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -521,6 +535,20 @@ func (x *VoteResponse) GetRequestTerm() int64 {
 	return 0
 }
 
+func (x *VoteResponse) GetAsker() string {
+	if x != nil {
+		return x.Asker
+	}
+	return ""
+}
+
+func (x *VoteResponse) GetFresh() bool {
+	if x != nil {
+		return x.Fresh
+	}
+	return false
+}
+
 // MemberInfo is what members tell each other about themselves for clients.
 type MemberInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -592,8 +620,12 @@ type HeartBeatRequest struct {
 	Members []*MemberInfo `protobuf:"bytes,5,rep,name=members,proto3" json:"members,omitempty"`
 	// digest_index and digest are the leader's rolling CRC at an index that is
 	// committed: a follower that holds that index can compare histories.
-	DigestIndex   int64  `protobuf:"varint,6,opt,name=digest_index,json=digestIndex,proto3" json:"digest_index,omitempty"`
-	Digest        uint32 `protobuf:"varint,7,opt,name=digest,proto3" json:"digest,omitempty"`
+	DigestIndex int64  `protobuf:"varint,6,opt,name=digest_index,json=digestIndex,proto3" json:"digest_index,omitempty"`
+	Digest      uint32 `protobuf:"varint,7,opt,name=digest,proto3" json:"digest,omitempty"`
+	// proves names the receiver's incarnation if that may vote from now on, because
+	// it holds everything up to proof_index; empty: nothing of the kind.
+	Proves        string `protobuf:"bytes,8,opt,name=proves,proto3" json:"proves,omitempty"`
+	ProofIndex    int64  `protobuf:"varint,9,opt,name=proof_index,json=proofIndex,proto3" json:"proof_index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -677,6 +709,20 @@ func (x *HeartBeatRequest) GetDigest() uint32 {
 	return 0
 }
 
+func (x *HeartBeatRequest) GetProves() string {
+	if x != nil {
+		return x.Proves
+	}
+	return ""
+}
+
+func (x *HeartBeatRequest) GetProofIndex() int64 {
+	if x != nil {
+		return x.ProofIndex
+	}
+	return 0
+}
+
 type HeartBeatResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Term      int64                  `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
@@ -693,7 +739,12 @@ type HeartBeatResponse struct {
 	// healthy is false while this member should not be given the leadership.
 	Healthy bool `protobuf:"varint,9,opt,name=healthy,proto3" json:"healthy,omitempty"`
 	// request_term is the term of the request that is answered.
-	RequestTerm   int64 `protobuf:"varint,10,opt,name=request_term,json=requestTerm,proto3" json:"request_term,omitempty"`
+	RequestTerm int64 `protobuf:"varint,10,opt,name=request_term,json=requestTerm,proto3" json:"request_term,omitempty"`
+	// incarnation names this member's data directory.
+	Incarnation string `protobuf:"bytes,11,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// unproven is set while that may lack what the member once acknowledged: it must
+	// not be counted.
+	Unproven      bool `protobuf:"varint,12,opt,name=unproven,proto3" json:"unproven,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -796,6 +847,20 @@ func (x *HeartBeatResponse) GetRequestTerm() int64 {
 		return x.RequestTerm
 	}
 	return 0
+}
+
+func (x *HeartBeatResponse) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
+func (x *HeartBeatResponse) GetUnproven() bool {
+	if x != nil {
+		return x.Unproven
+	}
+	return false
 }
 
 type PushRequest struct {
@@ -949,7 +1014,10 @@ type PushResponse struct {
 	// request_term is the term of the request that is answered.
 	RequestTerm int64 `protobuf:"varint,11,opt,name=request_term,json=requestTerm,proto3" json:"request_term,omitempty"`
 	// prev_index repeats the request's, so that late answers can be told apart.
-	PrevIndex     int64 `protobuf:"varint,12,opt,name=prev_index,json=prevIndex,proto3" json:"prev_index,omitempty"`
+	PrevIndex int64 `protobuf:"varint,12,opt,name=prev_index,json=prevIndex,proto3" json:"prev_index,omitempty"`
+	// incarnation and unproven are as in HeartBeatResponse.
+	Incarnation   string `protobuf:"bytes,13,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Unproven      bool   `protobuf:"varint,14,opt,name=unproven,proto3" json:"unproven,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1066,6 +1134,20 @@ func (x *PushResponse) GetPrevIndex() int64 {
 		return x.PrevIndex
 	}
 	return 0
+}
+
+func (x *PushResponse) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
+func (x *PushResponse) GetUnproven() bool {
+	if x != nil {
+		return x.Unproven
+	}
+	return false
 }
 
 type LeadershipTransferRequest struct {
@@ -1236,7 +1318,7 @@ const file_dledger_v1_dledger_proto_rawDesc = "" +
 	"\x02to\x18\x04 \x01(\tR\x02to\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x05 \x01(\x04R\trequestId\x12 \n" +
-	"\vincarnation\x18\x06 \x01(\tR\vincarnation\"\xf4\x01\n" +
+	"\vincarnation\x18\x06 \x01(\tR\vincarnation\"\x90\x02\n" +
 	"\vVoteRequest\x12*\n" +
 	"\x06header\x18\x01 \x01(\v2\x12.dledger.v1.HeaderR\x06header\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x03R\x04term\x12\x1c\n" +
@@ -1244,7 +1326,8 @@ const file_dledger_v1_dledger_proto_rawDesc = "" +
 	"\x10ledger_end_index\x18\x04 \x01(\x03R\x0eledgerEndIndex\x12&\n" +
 	"\x0fledger_end_term\x18\x05 \x01(\x03R\rledgerEndTerm\x12\x19\n" +
 	"\bpre_vote\x18\x06 \x01(\bR\apreVote\x12\x1a\n" +
-	"\btransfer\x18\a \x01(\bR\btransfer\"\xc3\x01\n" +
+	"\btransfer\x18\a \x01(\bR\btransfer\x12\x1a\n" +
+	"\bunproven\x18\b \x01(\bR\bunproven\"\xef\x01\n" +
 	"\fVoteResponse\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x03R\x04term\x12.\n" +
 	"\x06result\x18\x02 \x01(\x0e2\x16.dledger.v1.VoteResultR\x06result\x12\x19\n" +
@@ -1252,13 +1335,15 @@ const file_dledger_v1_dledger_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x04 \x01(\x04R\trequestId\x12\x12\n" +
 	"\x04from\x18\x05 \x01(\tR\x04from\x12!\n" +
-	"\frequest_term\x18\x06 \x01(\x03R\vrequestTerm\"_\n" +
+	"\frequest_term\x18\x06 \x01(\x03R\vrequestTerm\x12\x14\n" +
+	"\x05asker\x18\a \x01(\tR\x05asker\x12\x14\n" +
+	"\x05fresh\x18\b \x01(\bR\x05fresh\"_\n" +
 	"\n" +
 	"MemberInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vclient_addr\x18\x02 \x01(\tR\n" +
 	"clientAddr\x12 \n" +
-	"\vincarnation\x18\x03 \x01(\tR\vincarnation\"\xfa\x01\n" +
+	"\vincarnation\x18\x03 \x01(\tR\vincarnation\"\xb3\x02\n" +
 	"\x10HeartBeatRequest\x12*\n" +
 	"\x06header\x18\x01 \x01(\v2\x12.dledger.v1.HeaderR\x06header\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x03R\x04term\x12\x16\n" +
@@ -1266,7 +1351,10 @@ const file_dledger_v1_dledger_proto_rawDesc = "" +
 	"\fcommit_index\x18\x04 \x01(\x03R\vcommitIndex\x120\n" +
 	"\amembers\x18\x05 \x03(\v2\x16.dledger.v1.MemberInfoR\amembers\x12!\n" +
 	"\fdigest_index\x18\x06 \x01(\x03R\vdigestIndex\x12\x16\n" +
-	"\x06digest\x18\a \x01(\rR\x06digest\"\xd7\x02\n" +
+	"\x06digest\x18\a \x01(\rR\x06digest\x12\x16\n" +
+	"\x06proves\x18\b \x01(\tR\x06proves\x12\x1f\n" +
+	"\vproof_index\x18\t \x01(\x03R\n" +
+	"proofIndex\"\x95\x03\n" +
 	"\x11HeartBeatResponse\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x03R\x04term\x12,\n" +
 	"\x04code\x18\x02 \x01(\x0e2\x18.dledger.v1.ResponseCodeR\x04code\x12\x1d\n" +
@@ -1279,7 +1367,9 @@ const file_dledger_v1_dledger_proto_rawDesc = "" +
 	"\tdivergent\x18\b \x01(\bR\tdivergent\x12\x18\n" +
 	"\ahealthy\x18\t \x01(\bR\ahealthy\x12!\n" +
 	"\frequest_term\x18\n" +
-	" \x01(\x03R\vrequestTerm\"\xe7\x02\n" +
+	" \x01(\x03R\vrequestTerm\x12 \n" +
+	"\vincarnation\x18\v \x01(\tR\vincarnation\x12\x1a\n" +
+	"\bunproven\x18\f \x01(\bR\bunproven\"\xe7\x02\n" +
 	"\vPushRequest\x12*\n" +
 	"\x06header\x18\x01 \x01(\v2\x12.dledger.v1.HeaderR\x06header\x12(\n" +
 	"\x04type\x18\x02 \x01(\x0e2\x14.dledger.v1.PushTypeR\x04type\x12\x12\n" +
@@ -1296,7 +1386,7 @@ const file_dledger_v1_dledger_proto_rawDesc = "" +
 	"\n" +
 	"first_term\x18\n" +
 	" \x01(\x03R\tfirstTerm\x12\x18\n" +
-	"\aentries\x18\x0f \x01(\fR\aentries\"\x84\x03\n" +
+	"\aentries\x18\x0f \x01(\fR\aentries\"\xc2\x03\n" +
 	"\fPushResponse\x12(\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x14.dledger.v1.PushTypeR\x04type\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x03R\x04term\x12,\n" +
@@ -1312,7 +1402,9 @@ const file_dledger_v1_dledger_proto_rawDesc = "" +
 	" \x01(\x03R\x06xIndex\x12!\n" +
 	"\frequest_term\x18\v \x01(\x03R\vrequestTerm\x12\x1d\n" +
 	"\n" +
-	"prev_index\x18\f \x01(\x03R\tprevIndex\"\xbd\x01\n" +
+	"prev_index\x18\f \x01(\x03R\tprevIndex\x12 \n" +
+	"\vincarnation\x18\r \x01(\tR\vincarnation\x12\x1a\n" +
+	"\bunproven\x18\x0e \x01(\bR\bunproven\"\xbd\x01\n" +
 	"\x19LeadershipTransferRequest\x12*\n" +
 	"\x06header\x18\x01 \x01(\v2\x12.dledger.v1.HeaderR\x06header\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x03R\x04term\x12\x16\n" +
