@@ -69,12 +69,15 @@ func (l *Log) Abandon() {
 func (l *Log) closeFiles() error {
 	l.mu.Lock()
 	l.mu.closed = true
-	segments, prepared := l.mu.segments, l.mu.prepared
-	l.mu.segments, l.mu.prepared = nil, nil
+	segments, prepared, patches := l.mu.segments, l.mu.prepared, l.mu.patches
+	l.mu.segments, l.mu.prepared, l.mu.patches = nil, nil, nil
 	l.mu.Unlock()
 	var errs []error
 	for _, s := range segments {
 		errs = append(errs, s.file.Close())
+	}
+	for _, p := range patches {
+		errs = append(errs, p.file.Close())
 	}
 	if prepared != nil {
 		errs = append(errs, prepared.file.Close())

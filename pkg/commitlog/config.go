@@ -39,6 +39,12 @@ type Config struct {
 	// does not fdatasync. A power cut then loses acknowledged entries.
 	PageCache bool
 
+	// TolerateDamage opens a damaged log where its neighbours tell which
+	// entries are meant: those are faulty, see Log.Faulty, until Repair replaces
+	// them. It is for a member that has others to repair it from. Without it
+	// Open refuses.
+	TolerateDamage bool
+
 	// Clock stamps the append time; nil means time.Now.
 	Clock func() time.Time
 	// SegmentID makes the random number of a new segment, which must differ

@@ -336,7 +336,10 @@ func damage(fs *crashfs.FS, path string, at int64) error {
 	if err != nil {
 		return err
 	}
-	return f.WriteAt(at, []byte{0xDE, 0xAD})
+	if err := f.WriteAt(at, []byte{0xDE, 0xAD}); err != nil {
+		return err
+	}
+	return f.Sync()
 }
 
 // The message says where, what, and what to do.

@@ -10,7 +10,8 @@
 //     leader stamped them.
 //   - Bytes that are not what was written are never returned. Open tells a torn
 //     tail, which nobody was promised, from corruption, which it refuses to
-//     open; it never shortens the log to get rid of damage.
+//     open, or, where the caller tolerates it, marks as faulty entries until a
+//     peer's copy repairs them; it never shortens the log to get rid of damage.
 //   - After a write or sync error nothing is written any more.
 //   - A log that is MASTER is never truncated.
 //
@@ -25,7 +26,7 @@
 //
 // Who may call what: AppendMaster, AppendSlave, TruncateFrom, BecomeMaster and
 // BecomeSlave belong to the goroutine that decides what the ledger holds. Sync
-// has one caller, PrepareSegment another. Everything else may be called from
+// has one caller, PrepareSegment another, Repair a third. Everything else may be called from
 // anywhere at any time. Readers and appenders never wait for the disk, except
 // that a read of old entries reads its file and TruncateFrom waits for a Sync
 // in flight. The package starts no goroutines.

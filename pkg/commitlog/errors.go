@@ -25,6 +25,8 @@ var (
 	ErrNotContiguous = errors.New("entries do not follow the end of the log")
 	// ErrDivergence refuses entries whose chain does not continue this log's history.
 	ErrDivergence = errors.New("entries do not continue this log's history")
+	// ErrFaulty means that the bytes of the entry on this disk are damaged.
+	ErrFaulty = errors.New("entry is damaged on this disk")
 	// ErrInvalidEntry means that bytes are not an entry of this format.
 	ErrInvalidEntry = errors.New("invalid entry")
 )

@@ -50,6 +50,8 @@ type Log struct {
 		epoch    uint64
 
 		segments  []*segment // never empty, the last one is active
+		gaps      gaps       // what the segments have lost
+		patches   []*patch   // repair files
 		tail      tail
 		prepared  *preparedSegment
 		preparing bool
@@ -215,9 +217,12 @@ func (l *Log) hasLocked(i Index) error {
 }
 
 // termLocked is the term of entry i, which the log keeps.
-func (l *Log) termLocked(i Index) Term {
-	n := sort.Search(len(l.mu.runs), func(n int) bool { return l.mu.runs[n].First > i })
-	return l.mu.runs[n-1].Term
+func (l *Log) termLocked(i Index) Term { return termAt(l.mu.runs, i) }
+
+// termAt is the term of entry i, which the runs cover.
+func termAt(runs []Run, i Index) Term {
+	n := sort.Search(len(runs), func(n int) bool { return runs[n].First > i })
+	return runs[n-1].Term
 }
 
 // addRun records that entry i has that term.

@@ -23,6 +23,9 @@ type metrics struct {
 	corruptions *prometheus.CounterVec
 	padding     prometheus.Counter
 	written     prometheus.Counter
+	faulty      prometheus.Gauge
+	repaired    prometheus.Counter
+	scrubbed    prometheus.Counter
 }
 
 // latencyBuckets are 0.1 ms to 4 s.
@@ -54,6 +57,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			"Bytes written only to fill groups up to whole blocks.")),
 		written: register(r, counter("broker_commitlog_written_bytes_total",
 			"Bytes written to segments, frames and padding included.")),
+		faulty: register(r, prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "broker_commitlog_faulty_entries",
+			Help: "Entries of which this disk holds no good copy. Must be 0.",
+		})),
+		repaired: register(r, counter("broker_commitlog_repaired_entries_total",
+			"Damaged entries that were replaced by a peer's copy.")),
+		scrubbed: register(r, counter("broker_commitlog_scrubbed_bytes_total",
+			"Bytes of sealed segments that the scrub has read and verified.")),
 	}
 }
 

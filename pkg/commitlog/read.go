@@ -16,8 +16,14 @@ const maxReadBytes = 1 << 20
 // durable yet are served too: the caller knows its commit index. The newest
 // ones come from memory and share its bytes, older ones are read from the file
 // with their CRCs checked. It never waits for a Sync. Errors: ErrPurged,
-// ErrBeyondEnd (only if `from` is), ErrClosed, *CorruptionError, an I/O error.
+// ErrBeyondEnd (only if `from` is), ErrClosed, a *FaultyError (only if `from` is
+// faulty; the entries before it are read), *CorruptionError, an I/O error.
 func (l *Log) Read(from, to Index, maxBytes int) (Frame, error) {
+	return l.read(from, to, maxBytes, true)
+}
+
+// read is Read. Only without the writer token may it mark what is damaged.
+func (l *Log) read(from, to Index, maxBytes int, mark bool) (Frame, error) {
 	if to < from {
 		return Frame{}, fmt.Errorf("commit log: read from %d to %d", from, to)
 	}
@@ -33,6 +39,10 @@ func (l *Log) Read(from, to Index, maxBytes int) (Frame, error) {
 		if corruption := (*CorruptionError)(nil); errors.As(err, &corruption) {
 			l.metrics.corruptions.WithLabelValues(corruptRead).Inc()
 			l.cfg.Logger.Error("commit log read", "error", err)
+			if mark && l.markDamage(plan) {
+				mark = false
+				continue // the neighbours of what is damaged can still be read
+			}
 		}
 		return f, err
 	}
@@ -54,23 +64,48 @@ func (l *Log) planRead(from, to Index, maxBytes int) (Frame, *readPlan, error) {
 		last := c.upTo(from, min(to, c.last()), maxBytes)
 		return Frame{First: from, Last: last, Bytes: c.slice(from, last)}, nil, nil
 	}
+	return l.planFileLocked(from, to, maxBytes)
+}
+
+// planFileLocked says where the entries from `from` on stand, up to `to` or to
+// where another file goes on.
+func (l *Log) planFileLocked(from, to Index, maxBytes int) (Frame, *readPlan, error) {
+	g := l.mu.gaps.next(from)
+	switch {
+	case g == nil || g.first > to:
+	case g.first > from:
+		to = g.first - 1
+	case g.patch == nil:
+		return Frame{}, nil, &FaultyError{l.faultyLocked(from)}
+	default:
+		plan := &readPlan{path: g.patch.path, file: g.patch.file, patch: g.patch, from: from, to: min(to, g.last), maxBytes: maxBytes}
+		plan.takeExtents(g.patch.index.from(from))
+		return Frame{}, plan, nil
+	}
 	seg := l.mu.segments[segmentOf(l.mu.segments, from)]
-	plan := &readPlan{path: seg.path, file: seg.file, from: from, to: to, maxBytes: maxBytes}
-	budget := int64(min(max(maxBytes, extentBytes), maxReadBytes))
-	for _, e := range seg.index.from(from) {
-		if len(plan.extents) > 0 && (e.first > to || e.end-plan.extents[0].pos > budget) {
+	plan := &readPlan{path: seg.path, file: seg.file, segment: seg, from: from, to: to, maxBytes: maxBytes}
+	plan.takeExtents(seg.index.from(from))
+	return Frame{}, plan, nil
+}
+
+// takeExtents takes as many as a read is worth.
+func (p *readPlan) takeExtents(extents []extent) {
+	budget := int64(min(max(p.maxBytes, extentBytes), maxReadBytes))
+	for _, e := range extents {
+		if len(p.extents) > 0 && (e.first > p.to || e.end-p.extents[0].pos > budget) {
 			break
 		}
-		plan.extents = append(plan.extents, e)
+		p.extents = append(p.extents, e)
 	}
-	assert(len(plan.extents) > 0 && plan.extents[0].first <= from, "entry %d is nowhere", from)
-	return Frame{}, plan, nil
+	assert(len(p.extents) > 0 && p.extents[0].first <= p.from, "entry %d is nowhere", p.from)
 }
 
 // readPlan is one read of one file. It holds no lock and owns its extents.
 type readPlan struct {
 	path     string
 	file     File
+	segment  *segment // that it is of, or
+	patch    *patch
 	extents  []extent // in file order, the first one holds from
 	from, to Index
 	maxBytes int
@@ -197,11 +232,13 @@ func (w *walker) skipFraming() error {
 // ChainAt is the chain CRC of entry i, which may be the one before Begin. Two
 // members with equal chains at an index have equal histories up to it. Errors
 // as Read's.
-func (l *Log) ChainAt(i Index) (uint32, error) {
+func (l *Log) ChainAt(i Index) (uint32, error) { return l.chainAt(i, true) }
+
+func (l *Log) chainAt(i Index, mark bool) (uint32, error) {
 	if chain, ok := l.chainInMemory(i); ok {
 		return chain, nil
 	}
-	f, err := l.Read(i, i, 0)
+	f, err := l.read(i, i, 0, mark)
 	if err != nil {
 		return 0, err
 	}
@@ -221,6 +258,14 @@ func (l *Log) chainInMemory(i Index) (uint32, bool) {
 		return l.mu.durable.chain, true
 	case i == l.mu.begin-1:
 		return l.mu.segments[0].prevChain, true
+	}
+	g := l.mu.gaps.next(i)
+	switch {
+	case g == nil || i > l.mu.end.index:
+	case g.last == i:
+		return g.after, true
+	case g.first == i+1:
+		return g.before, true
 	}
 	return 0, false
 }

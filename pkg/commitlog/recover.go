@@ -9,7 +9,8 @@ import (
 // Open opens the log in cfg.Dir, or makes an empty one. It reads everything
 // once and verifies it. What follows the last group that can have been
 // confirmed is a torn tail: it is dropped and reported by Recovery. Damage
-// before that is a *CorruptionError, a file of somebody else an
+// before that is a *CorruptionError (with TolerateDamage only where its extent
+// cannot be told, else those entries are Faulty), a file of somebody else an
 // *IdentityError; then nothing has been changed on disk. The log begins as SLAVE.
 func Open(cfg Config) (*Log, error) {
 	cfg = cfg.withDefaults()
@@ -37,6 +38,7 @@ func (l *Log) load() error {
 		return err
 	}
 	r := recovery{log: l}
+	r.scanner.tolerant = l.cfg.TolerateDamage
 	err := r.openSegments()
 	if err == nil {
 		err = r.scan()
@@ -74,13 +76,14 @@ func (r *recovery) openSegments() error {
 	if err != nil {
 		return err
 	}
+	r.loadPatches(names)
 	for _, name := range names {
 		path := filepath.Join(cfg.Dir, name)
 		base, ok := parseSegmentName(name)
 		if !ok {
 			if isPreparedName(name) {
 				r.prepared = append(r.prepared, path)
-			} else {
+			} else if !isPatchName(name) {
 				cfg.Logger.Warn("commit log directory holds a file that is not the log's", "path", path)
 			}
 			continue
@@ -108,6 +111,10 @@ func (r *recovery) openSegment(path string, base Index) error {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
 	seg.segmentHeader, err = parseSegmentHeader(block)
+	if err != nil && r.scanner.tolerant {
+		seg.base, seg.broken = base, err
+		return nil
+	}
 	if err != nil {
 		return &CorruptionError{Path: path, Index: base, Why: err.Error()}
 	}
@@ -118,9 +125,16 @@ func (r *recovery) openSegment(path string, base Index) error {
 		return &CorruptionError{Path: path, Index: base, Why: fmt.Sprintf(
 			"the segment header says that the file begins at entry %d: it was renamed", seg.base)}
 	}
-	if size < seg.size {
-		return &CorruptionError{Path: path, Position: size, Index: base, Why: fmt.Sprintf(
-			"the file has %d bytes, it was made with %d: it was cut off", size, seg.size)}
+	if r.scanner.tolerant {
+		return nil // whether it may be short depends on what follows it
+	}
+	return seg.cutOff(size)
+}
+
+func (s *segment) cutOff(size int64) error {
+	if size < s.size {
+		return &CorruptionError{Path: s.path, Position: size, Index: s.base, Why: fmt.Sprintf(
+			"the file has %d bytes, it was made with %d: it was cut off", size, s.size)}
 	}
 	return nil
 }
@@ -128,30 +142,50 @@ func (r *recovery) openSegment(path string, base Index) error {
 // scan reads all segments in order and decides what their ends mean.
 func (r *recovery) scan() error {
 	for n := 0; n < len(r.segments); n++ {
+		if err := r.rebuildHeader(n); err != nil {
+			return err
+		}
 		seg := r.segments[n]
 		if n == 0 {
 			r.scanner.at = tip{index: seg.base - 1, term: seg.prevTerm, chain: seg.prevChain}
 		}
-		size, err := seg.file.Size()
-		if err != nil {
-			return err
-		}
-		why := r.scanner.segment(seg, size)
-		end, proof := r.scanner.rest(seg)
-		if err := r.scanner.err; err != nil {
-			return fmt.Errorf("read %s: %w", seg.path, err)
-		}
-		if proof > 0 {
-			return r.corrupt(seg, fmt.Errorf("%w; the frame at position %d proves that it had been durable", why, proof))
-		}
-		if end > seg.w.pos {
-			r.torn = append(r.torn, tornRange{seg: seg, end: end})
-		}
-		if err := r.checkSuccessor(n, why); err != nil {
+		if err := r.scanSegment(n, seg); err != nil {
 			return err
 		}
 	}
+	if r.scanner.doubt {
+		return r.corrupt(r.segments[len(r.segments)-1], fmt.Errorf("%w: nothing follows it", errDoubt))
+	}
 	return nil
+}
+
+func (r *recovery) scanSegment(n int, seg *segment) error {
+	size, err := seg.file.Size()
+	if err != nil {
+		return err
+	}
+	var next *anchor
+	if n < len(r.segments)-1 {
+		next = r.endBefore(n+1, size)
+	} else if err := seg.cutOff(size); err != nil {
+		return err
+	}
+	why := r.scanner.segment(seg, size, next)
+	var end, proof int64
+	if r.scanner.refused == nil {
+		end, proof = r.scanner.rest(seg)
+	}
+	switch {
+	case r.scanner.err != nil:
+		return fmt.Errorf("read %s: %w", seg.path, r.scanner.err)
+	case r.scanner.refused != nil:
+		return r.corrupt(seg, r.scanner.refused)
+	case proof > 0:
+		return r.corrupt(seg, fmt.Errorf("%w; the frame at position %d proves that it had been durable", why, proof))
+	case end > seg.w.pos:
+		r.torn = append(r.torn, tornRange{seg: seg, end: end})
+	}
+	return r.checkSuccessor(n, why)
 }
 
 // checkSuccessor decides whether the frames of segment n are all that it had,
@@ -165,6 +199,12 @@ func (r *recovery) checkSuccessor(n int, why error) error {
 		return nil
 	}
 	next := r.segments[n+1]
+	if next.broken == nil && next.prevID != seg.id && r.bridgeHole(seg, next) {
+		return nil
+	}
+	if next.broken != nil {
+		return nil // made from what stands here, or refused
+	}
 	if next.prevID != seg.id {
 		return r.corrupt(seg, fmt.Errorf("the next file %s does not follow this one: a segment is missing", next.path))
 	}
@@ -182,6 +222,9 @@ func (r *recovery) checkSuccessor(n int, why error) error {
 }
 
 func (r *recovery) corrupt(seg *segment, why error) error {
+	if corruption := (*CorruptionError)(nil); errors.As(why, &corruption) {
+		return corruption
+	}
 	return &CorruptionError{Path: seg.path, Position: seg.w.pos, Index: r.scanner.at.index + 1, Why: why.Error()}
 }
 
@@ -216,6 +259,9 @@ func (r *recovery) repair() error {
 		}
 		r.report.Truncated++
 		r.doomed = r.doomed[:n]
+	}
+	if err := l.removePatches(r.oldPatches()); err != nil {
+		return err
 	}
 	return r.settle()
 }
@@ -279,12 +325,17 @@ func (r *recovery) adopt() {
 	l.mu.runs = r.scanner.runs
 	l.mu.end, l.mu.durable = r.scanner.at, r.scanner.at
 	l.mu.segments = r.segments
+	l.mu.gaps, l.mu.patches = r.scanner.gaps, r.scanner.patches
+	l.reportFaultyLocked()
 }
 
 func (r *recovery) closeFiles() error {
 	var errs []error
 	for _, s := range append(r.segments, r.doomed...) {
 		errs = append(errs, s.file.Close())
+	}
+	for _, p := range r.scanner.patches {
+		errs = append(errs, p.file.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -144,7 +144,7 @@ func TestMetrics(t *testing.T) {
 	mustOpen(t, cfg) // a log that is opened again goes on with them
 	names, err := testutil.GatherAndCount(registry)
 	require.NoError(t, err)
-	require.Equal(t, 7, names)
+	require.Equal(t, 10, names)
 	problems, err := testutil.GatherAndLint(registry)
 	require.NoError(t, err)
 	require.Empty(t, problems)

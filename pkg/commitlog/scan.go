@@ -50,17 +50,46 @@ type scanner struct {
 	at      tip // the last entry so far
 	runs    []Run
 	entries int64
+
+	// What damage needs; bridge.go.
+	tolerant bool             // damage becomes gaps
+	patches  []*patch         // to fill them
+	known    func(Index) Term // terms, where memory knows them; else nil
+	gaps     gaps
+	doubt    bool  // the term of `at` is a guess that the next entry must confirm
+	refused  error // why what was found cannot be right
 }
 
 // segment reads the frames of seg until the first place that holds none and
-// returns what is wrong with that place. I/O errors are in window.err.
-func (s *scanner) segment(seg *segment, size int64) (why error) {
+// returns what is wrong with that place. Damage before it is gone around, where
+// that may be; end is what is known of the segment's end, if anything is.
+// I/O errors are in window.err, refusals in refused.
+func (s *scanner) segment(seg *segment, size int64, end *anchor) (why error) {
 	s.reset(seg.file, size)
 	seg.w.pos, seg.w.synced = blockBytes, blockBytes
-	for why == nil {
-		why = s.frame(seg)
+	for {
+		for why = nil; why == nil; {
+			why = s.frame(seg)
+		}
+		if s.err != nil || s.refused != nil || !s.bridges() {
+			return why
+		}
+		if end.reached(seg, s.at) {
+			s.doubt = false
+			return why
+		}
+		a := s.anchor(seg, end)
+		if a == nil {
+			return why
+		}
+		if err := s.bridge(seg, *a, why); err != nil {
+			s.refused = err
+			return err
+		}
+		if a.end {
+			return why
+		}
 	}
-	return why
 }
 
 // frame reads one frame and goes behind it. On an error nothing has changed.
@@ -108,6 +137,9 @@ func (s *scanner) group(seg *segment, g groupHeader) error {
 	if err := verifyGroup(s.at, g, payload); err != nil {
 		return err
 	}
+	if h, err := ParseHeader(payload); err == nil && s.settleTerm(h.Term) != nil {
+		return s.refused
+	}
 	for rest := payload; len(rest) > 0; {
 		h, _, after, err := NextEntry(rest)
 		assert(err == nil, "verified entry: %v", err)
@@ -138,25 +170,55 @@ func (s *scanner) truncate(seg *segment, g groupHeader) error {
 	if g.first < seg.base || g.first > s.at.index {
 		return fmt.Errorf("truncation from entry %d", g.first)
 	}
-	at := tip{index: g.last, term: seg.prevTerm, chain: seg.prevChain, time: s.at.time}
-	if g.first > seg.base {
-		plan := readPlan{path: seg.path, file: seg.file, extents: seg.index.from(g.last)[:1], from: g.last, to: g.last}
-		f, err := plan.read()
-		if err != nil {
-			return err
-		}
-		h, err := ParseHeader(f.Bytes)
-		assert(err == nil, "verified entry: %v", err)
-		at.term, at.chain = h.Term, h.ChainCRC
+	at, err := s.tipAt(seg, g.last)
+	if err != nil {
+		return err
 	}
 	if g.chain != at.chain {
 		return fmt.Errorf("truncation from entry %d with chain %08x, the log has %08x", g.first, g.chain, at.chain)
 	}
-	s.entries -= int64(s.at.index - g.last)
-	s.at = at
-	s.runs = runsBefore(s.runs, g.first)
-	seg.index.truncate(g.first)
+	s.dropBehind(seg, at)
 	return nil
+}
+
+// tipAt is what the history's end was at entry i, which is in seg or the one
+// before it.
+func (s *scanner) tipAt(seg *segment, i Index) (tip, error) {
+	if i < seg.base {
+		return tip{index: i, term: seg.prevTerm, chain: seg.prevChain, time: s.at.time}, nil
+	}
+	if g := s.gaps.at(i); g != nil {
+		return s.tipInGap(g, i)
+	}
+	plan := readPlan{path: seg.path, file: seg.file, extents: seg.index.from(i)[:1], from: i, to: i}
+	f, err := plan.read()
+	if err != nil {
+		return tip{}, err
+	}
+	h, err := ParseHeader(f.Bytes)
+	assert(err == nil, "verified entry: %v", err)
+	return tip{index: i, term: h.Term, chain: h.ChainCRC, time: s.at.time}, nil
+}
+
+// tipInGap is tipAt for an entry that the segments have lost.
+func (s *scanner) tipInGap(g *gap, i Index) (tip, error) {
+	at := tip{index: i, term: termAt(s.runs, i), chain: g.after, time: s.at.time}
+	switch {
+	case g.patch != nil:
+		at.chain = g.patch.chains[i-g.patch.first+1]
+	case i < g.last:
+		return tip{}, fmt.Errorf("truncation from entry %d, within what is damaged", i+1)
+	}
+	return at, nil
+}
+
+// dropBehind forgets the entries behind `at`.
+func (s *scanner) dropBehind(seg *segment, at tip) {
+	s.entries -= int64(s.at.index - at.index)
+	s.at, s.doubt = at, false
+	s.runs = runsBefore(s.runs, at.index+1)
+	s.gaps = s.gaps.truncate(at)
+	seg.index.truncate(at.index + 1)
 }
 
 // rest looks at what follows the frames of a segment: how far it holds anything

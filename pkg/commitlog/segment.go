@@ -24,6 +24,8 @@ type segment struct {
 	path string
 	file File
 
+	broken error // why its header cannot be read, while the log is opened
+
 	// w is owned by the holder of the log's writer token.
 	w struct {
 		pos    int64     // where the next frame goes
@@ -90,7 +92,8 @@ func parseSegmentName(name string) (Index, bool) {
 }
 
 func isPreparedName(name string) bool {
-	return strings.HasPrefix(name, preparedPrefix) && strings.HasSuffix(name, preparedSuffix)
+	return strings.HasSuffix(name, preparedSuffix) &&
+		(strings.HasPrefix(name, preparedPrefix) || strings.HasPrefix(name, patchPrefix))
 }
 
 // segmentOf returns the position of the segment that holds index i, or would.

@@ -5,7 +5,8 @@ import "fmt"
 // TruncateFrom drops entry i and all after it; the log then ends at i-1. SLAVE
 // only: a leader never overwrites its own log. It waits for a Sync in flight
 // and returns when the truncation is durable. i is Begin to End+1; End+1
-// changes nothing. Errors: ErrNotSlave, ErrPurged, ErrBeyondEnd, ErrFailed, ErrClosed.
+// changes nothing. Where entry i-1 is faulty it is an ErrFaulty, and nothing has
+// changed: the history could not be chained on. Errors: ErrNotSlave, ErrPurged, ErrBeyondEnd, ErrFailed, ErrClosed.
 //
 // On disk it is one frame at the end of the segment that holds entry i, then
 // the removal of the segments after it. A crash in between leaves that frame
@@ -40,7 +41,7 @@ func (l *Log) tipBefore(i Index) (tip, error) {
 	}
 	at := tip{index: i - 1}
 	var err error
-	if at.chain, err = l.ChainAt(at.index); err != nil {
+	if at.chain, err = l.chainAt(at.index, false); err != nil {
 		return tip{}, err
 	}
 	at.term, err = l.TermAt(at.index)
@@ -58,6 +59,9 @@ func (l *Log) mayTruncate(i Index) error {
 	}
 	if i == l.mu.end.index+1 {
 		return nil
+	}
+	if g := l.mu.gaps.at(i); g != nil && g.hole { // no file could take the frame
+		return fmt.Errorf("truncate: %w", &FaultyError{g.faultyRange()})
 	}
 	return l.hasLocked(i)
 }
@@ -79,6 +83,8 @@ func (l *Log) cut(at tip) (later []*segment, onDisk bool, err error) {
 	l.mu.epoch++
 	l.mu.runs = runsBefore(l.mu.runs, at.index+1)
 	l.mu.tail.truncate(at.index + 1)
+	l.mu.gaps = l.mu.gaps.truncate(at)
+	l.countFaultyLocked()
 	if at.index >= l.mu.durable.index {
 		return nil, false, nil
 	}

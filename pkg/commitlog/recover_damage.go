@@ -1,0 +1,98 @@
+package commitlog
+
+import (
+	"fmt"
+	"slices"
+)
+
+// endBefore is what segment n says about the end of the one before it; nil if
+// it is another one that it follows, or its header is gone too.
+func (r *recovery) endBefore(n int, size int64) *anchor {
+	seg, next := r.segments[n-1], r.segments[n]
+	if next.broken != nil || next.prevID != seg.id {
+		return nil
+	}
+	return &anchor{
+		pos: size, frames: uint64(next.prevFrames), end: true,
+		at: tip{index: next.base - 1, term: next.prevTerm, chain: next.prevChain},
+	}
+}
+
+// rebuildHeader makes the header of segment n, which cannot be read, from what
+// its neighbours and its name say: the next one names its id, and the one before
+// ends where it begins. The file is left as it is.
+func (r *recovery) rebuildHeader(n int) error {
+	seg := r.segments[n]
+	if seg.broken == nil {
+		return nil
+	}
+	refuse := &CorruptionError{Path: seg.path, Index: seg.base, Why: seg.broken.Error()}
+	if n == len(r.segments)-1 || r.segments[n+1].broken != nil || n == 0 && seg.base != 0 {
+		return refuse
+	}
+	size, err := seg.file.Size()
+	if err != nil {
+		return err
+	}
+	at := tip{index: NoIndex, term: NoTerm}
+	h := segmentHeader{id: r.segments[n+1].prevID, base: seg.base, size: size, identity: r.log.cfg.identity()}
+	if n > 0 {
+		prev := r.segments[n-1]
+		at, h.prevID, h.prevFrames = r.scanner.at, prev.id, uint32(prev.w.frames)
+		if !prev.w.rolled || r.scanner.doubt {
+			return refuse
+		}
+	}
+	if seg.base != at.index+1 {
+		return refuse
+	}
+	h.prevTerm, h.prevChain = at.term, at.chain
+	seg.segmentHeader = h
+	r.log.cfg.Logger.Error("commit log segment has a damaged header: its neighbours say what it held",
+		"path", seg.path, "error", seg.broken)
+	seg.broken = nil
+	return nil
+}
+
+// bridgeHole takes a segment that is missing between seg and next for a gap. A
+// rolled seal says that there was one.
+func (r *recovery) bridgeHole(seg, next *segment) bool {
+	s := &r.scanner
+	if !s.bridges() || !seg.w.rolled || next.base <= s.at.index+1 {
+		return false
+	}
+	g := gap{
+		first: s.at.index + 1, last: next.base - 1, before: s.at.chain, after: next.prevChain, hole: true,
+		damage: damage{path: r.log.segmentPath(s.at.index + 1), why: fmt.Sprintf(
+			"the file is missing: %s says that another one follows, and %s does not follow it", seg.path, next.path)},
+	}
+	if err := s.lose(g, s.at.term, false); err != nil {
+		s.refused = err
+		return false
+	}
+	return s.settleTerm(next.prevTerm) == nil
+}
+
+// reportFaultyLocked tells of what Open found damaged.
+func (l *Log) reportFaultyLocked() {
+	l.countFaultyLocked()
+	for _, g := range l.mu.gaps.faulty() {
+		l.metrics.corruptions.WithLabelValues(corruptRecovery).Inc()
+		l.cfg.Logger.Error("commit log is damaged: these entries are faulty until a peer's copy replaces them; "+
+			"what stands around them is good, and nothing was changed", "first", g.first, "last", g.last,
+			"path", g.path, "position", g.pos, "why", g.why)
+	}
+}
+
+// oldPatches takes out the repair files of segments that were purged.
+func (r *recovery) oldPatches() (old []*patch) {
+	s := &r.scanner
+	s.patches = slices.DeleteFunc(s.patches, func(p *patch) bool {
+		if p.last >= r.segments[0].base {
+			return false
+		}
+		old = append(old, p)
+		return true
+	})
+	return old
+}
