@@ -48,6 +48,11 @@ func (d *dispatcher) run(ctx context.Context) error {
 		}
 		for applied < committed {
 			last, err := d.step(applied+1, committed)
+			if damaged(err) {
+				// The state waits for the repair; nobody but this disk is at fault.
+				err = d.ledger.AwaitReadable(ctx, applied+1)
+				last = applied
+			}
 			if err != nil {
 				return ended(ctx, fmt.Sprintf("apply from entry %d on", applied+1), err)
 			}
@@ -178,13 +183,18 @@ func appliedTerm(ledger *dledger.Server, applied commitlog.Index) (member.Term, 
 	if applied == commitlog.NoIndex {
 		return member.NoTerm, nil
 	}
-	frame, err := ledger.Read(applied, applied, 1)
+	term, err := ledger.TermAt(applied)
 	if errors.Is(err, commitlog.ErrPurged) {
 		return member.NoTerm, nil
 	}
 	if err != nil {
-		return member.NoTerm, fmt.Errorf("read the newest applied entry, %d: %w", applied, err)
+		return member.NoTerm, fmt.Errorf("term of the newest applied entry, %d: %w", applied, err)
 	}
-	header, err := commitlog.ParseHeader(frame.Bytes)
-	return member.Term(header.Term), err
+	return member.Term(term), nil
+}
+
+// damaged says whether an entry could not be read because this disk has lost it.
+func damaged(err error) bool {
+	var refused *dledger.Error
+	return errors.As(err, &refused) && (refused.Code == dledger.CodeDataDamaged || refused.Code == dledger.CodeDataLost)
 }

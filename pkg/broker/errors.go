@@ -36,6 +36,8 @@ const (
 	CodeSequenceConflict   Code = "SEQUENCE_CONFLICT"
 	CodeUnknownMember      Code = "UNKNOWN_MEMBER"
 	CodeTransferFailed     Code = "TRANSFER_FAILED"
+	CodeDataDamaged        Code = "DATA_DAMAGED"
+	CodeDataLost           Code = "DATA_LOST"
 	CodeLimitExceeded      Code = "LIMIT_EXCEEDED"
 	CodeInternal           Code = "INTERNAL"
 )
@@ -79,6 +81,8 @@ var codeTable = [...]codeInfo{
 	{CodeSequenceConflict, codes.FailedPrecondition, false, 0, "Another batch was stored under this producer's sequence.", "Fix the client: two batches were given one sequence."},
 	{CodeUnknownMember, codes.NotFound, false, 0, "There is no member of this id in the cluster.", "See `broker admin status` for the ids."},
 	{CodeTransferFailed, codes.Aborted, false, 0, "The leadership was not handed over: the member is not reachable, too far behind or not fit.", "See `broker admin status` for its lag, and try again when it has caught up."},
+	{CodeDataDamaged, codes.Unavailable, false, 200 * time.Millisecond, "The messages at these offsets are damaged on the leader's disk and are being fetched from another member. Those around them are readable.", "Retry. If it lasts, look at `broker admin status` and docs/runbooks/damaged-disk.md."},
+	{CodeDataLost, codes.DataLoss, false, 0, "The messages at these offsets are damaged on the disk of every member. Those around them are readable.", "Follow docs/runbooks/damaged-disk.md. To go on without them, read from the offset that the message names."},
 	{CodeLimitExceeded, codes.ResourceExhausted, false, 100 * time.Millisecond, "The request is above one of the broker's limits, which the message names.", "Ask for less, or raise the limit."},
 	{CodeInternal, codes.Internal, true, 0, "Something went wrong that has no code of its own; the broker's log says more.", "Report it, with the log line."},
 }

@@ -140,7 +140,7 @@ func (p *puller) read(q queue, offset state.Offset, limit int) (pulled, error) {
 	if err != nil {
 		return got, err
 	}
-	if err := p.fetch(&got, places, limit); err != nil {
+	if err := p.fetch(&got, q, places, limit); err != nil {
 		return got, err
 	}
 	p.metrics.delivered(q.topic, got)
@@ -149,10 +149,16 @@ func (p *puller) read(q queue, offset state.Offset, limit int) (pulled, error) {
 
 // fetch reads the batches at the places from the ledger. Places that follow one
 // another in the ledger are read together.
-func (p *puller) fetch(got *pulled, places []state.Location, limit int) error {
+func (p *puller) fetch(got *pulled, q queue, places []state.Location, limit int) error {
 	for len(places) > 0 && len(got.batches) < limit {
 		n := contiguous(places)
 		frame, err := p.ledger.Read(commitlog.Index(places[0].Index), commitlog.Index(places[n-1].Index), limit-len(got.batches))
+		if damaged(err) {
+			if len(got.infos) > 0 {
+				return nil // what stands before it first
+			}
+			return damagedBatch(err, q, places[0])
+		}
 		if err != nil {
 			return err
 		}
@@ -163,6 +169,15 @@ func (p *puller) fetch(got *pulled, places []state.Location, limit int) error {
 		places = places[taken:]
 	}
 	return nil
+}
+
+// damagedBatch says which messages cannot be read, and where those behind them
+// begin.
+func damagedBatch(err error, q queue, place state.Location) error {
+	own := ownError(err)
+	next := place.BaseOffset + state.Offset(place.Count)
+	return errorf(own.Code, "offsets %d to %d of %s/%d cannot be read, offset %d is the next that is stored: %s",
+		place.BaseOffset, next-1, q.topic, q.number, next, own.Message).wrap(err)
 }
 
 // contiguous returns how many places from the first on are neighbours in the ledger.

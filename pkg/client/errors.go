@@ -43,6 +43,8 @@ const (
 	CodeSequenceConflict   Code = "SEQUENCE_CONFLICT"
 	CodeUnknownMember      Code = "UNKNOWN_MEMBER"
 	CodeTransferFailed     Code = "TRANSFER_FAILED"
+	CodeDataDamaged        Code = "DATA_DAMAGED"
+	CodeDataLost           Code = "DATA_LOST"
 	CodeLimitExceeded      Code = "LIMIT_EXCEEDED"
 	CodeInternal           Code = "INTERNAL"
 )
@@ -84,6 +86,7 @@ var (
 	ErrSequenceConflict = &Error{Code: CodeSequenceConflict}
 	ErrUnknownMember    = &Error{Code: CodeUnknownMember}
 	ErrTransferFailed   = &Error{Code: CodeTransferFailed}
+	ErrDataLost         = &Error{Code: CodeDataLost}
 	ErrUnavailable      = &Error{Code: CodeUnavailable}
 	ErrTimeout          = &Error{Code: CodeTimeout}
 	ErrDeliveryTimeout  = &Error{Code: CodeDeliveryTimeout}
@@ -254,7 +257,7 @@ func transient(code Code) bool {
 	switch code {
 	case CodeNotLeader, CodeNoLeader, CodeLeaderNotReady, CodeLeaderTransferring, CodeLeadershipLost,
 		CodeQuorumTimeout, CodePendingFull, CodeShuttingDown, CodeUnavailable, CodeTimeout,
-		CodeOutOfOrder, CodeInternal:
+		CodeOutOfOrder, CodeDataDamaged, CodeInternal:
 		return true
 	}
 	return false

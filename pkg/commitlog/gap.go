@@ -110,6 +110,22 @@ func (l *Log) Faulty() []FaultyRange {
 	return all
 }
 
+// FaultyAfter is the first faulty entry behind i, if there is any.
+func (l *Log) FaultyAfter(i Index) (Index, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, g := range l.mu.gaps {
+		if g.patch == nil && g.last > i {
+			return max(g.first, i+1), true
+		}
+	}
+	return NoIndex, false
+}
+
+// Damaged is signalled when entries were found to be faulty while the log was
+// open. Capacity 1: one signal may stand for many.
+func (l *Log) Damaged() <-chan struct{} { return l.damaged }
+
 // FaultyError refuses to read an entry whose bytes on this disk are damaged.
 // Its neighbours are readable. Repair ends it.
 type FaultyError struct{ FaultyRange }

@@ -33,6 +33,7 @@ type Log struct {
 
 	waiting chan struct{} // capacity 1
 	need    chan struct{} // capacity 1
+	damaged chan struct{} // capacity 1
 	stopped atomic.Bool   // Abandon was called: begin no further file operation
 
 	mu struct {
@@ -65,6 +66,7 @@ func newLog(cfg Config) *Log {
 		token:   make(chan struct{}, 1),
 		waiting: make(chan struct{}, 1),
 		need:    make(chan struct{}, 1),
+		damaged: make(chan struct{}, 1),
 	}
 	l.mu.role = slave
 	l.mu.term = NoTerm

@@ -45,6 +45,7 @@ func (l *Log) dropPatch(p *patch) bool {
 	}
 	l.countFaultyLocked()
 	l.mu.Unlock()
+	signal(l.damaged)
 	if n >= 0 {
 		_ = p.file.Close() // it was only read, and nobody reads it any more
 	}
@@ -105,6 +106,7 @@ func (l *Log) endLook(seg *segment, k *look) bool {
 	if !l.takeLook(seg, k) {
 		return false
 	}
+	signal(l.damaged)
 	// What was found must not pass for a torn tail after a crash.
 	return l.usable() != nil || l.seal() == nil
 }
@@ -128,8 +130,12 @@ func (l *Log) takeLook(seg *segment, k *look) bool {
 		}
 	}
 	for n := range k.scanner.gaps {
-		if g := &k.scanner.gaps[n]; !slices.Contains(l.mu.patches, g.patch) {
-			g.patch = nil // given up meanwhile
+		g := &k.scanner.gaps[n]
+		g.patch = nil // it may have been given up meanwhile, or come
+		for _, p := range l.mu.patches {
+			if p.covers(g.first, g.last, g.before, g.after) {
+				g.patch = p
+			}
 		}
 	}
 	before, after := l.mu.gaps.outside(first, last)

@@ -37,6 +37,8 @@ type cluster struct {
 	nodes map[member.ID]*node
 	lives map[member.ID]int // data directories that replaced the first one
 	tune  func(*Config)
+
+	applied commitlog.Index // of the members that are started; what they know to be applied already
 }
 
 // node is one member and what a broker would do around it.
@@ -93,7 +95,7 @@ func reserveCluster(t testing.TB, n int, tune func(*Config)) (*cluster, []net.Li
 	t.Helper()
 	c := &cluster{
 		t: t, addrs: map[member.ID]string{}, dirs: map[member.ID]string{}, nodes: map[member.ID]*node{},
-		lives: map[member.ID]int{}, tune: tune,
+		lives: map[member.ID]int{}, tune: tune, applied: commitlog.NoIndex,
 	}
 	var listeners []net.Listener
 	for i := range n {
@@ -151,26 +153,31 @@ func (c *cluster) startOn(id member.ID, l net.Listener, fresh bool) *node {
 	c.t.Helper()
 	s, err := Open(c.config(id, fresh))
 	require.NoError(c.t, err)
-	n := runNode(s, id, l)
+	n := runNodeFrom(s, id, l, c.applied)
 	c.nodes[id] = n
 	return n
 }
 
 // runNode serves s on l, runs it and applies what it commits.
 func runNode(s *Server, id member.ID, l net.Listener) *node {
+	return runNodeFrom(s, id, l, commitlog.NoIndex)
+}
+
+func runNodeFrom(s *Server, id member.ID, l net.Listener, applied commitlog.Index) *node {
 	n := &node{Server: s, id: id, grpc: grpc.NewServer(PeerServerOptions()...)}
 	s.Register(n.grpc)
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
 	n.done.Go(func() { _ = n.grpc.Serve(l) })
 	n.done.Go(func() { n.runErr = s.Run(ctx) })
-	n.done.Go(func() { n.apply(ctx) })
+	n.done.Go(func() { n.apply(ctx, applied) })
 	return n
 }
 
 // apply is what a broker's dispatcher does, with each entry's body as its outcome.
-func (n *node) apply(ctx context.Context) {
-	next := commitlog.Index(0)
+func (n *node) apply(ctx context.Context, applied commitlog.Index) {
+	next := applied + 1
+	n.Applied(next, nil)
 	for {
 		commit, err := n.WaitCommitted(ctx, next-1)
 		if err != nil {
@@ -178,6 +185,9 @@ func (n *node) apply(ctx context.Context) {
 		}
 		for next <= commit {
 			frame, err := n.Read(next, commit, 1<<20)
+			if err != nil && n.AwaitReadable(ctx, next) == nil {
+				continue
+			}
 			if err != nil {
 				return
 			}

@@ -52,7 +52,7 @@ type Config struct {
 	RPCTimeout time.Duration
 
 	// Log configures the commit log. Dir, ClusterID, Group, MemberID, Logger and
-	// Registerer are filled in.
+	// Registerer are filled in; so is TolerateDamage in a group of more than one.
 	Log commitlog.Config
 
 	// MaxPendingProposals and MaxPendingBytes bound the proposals that wait for a
@@ -67,6 +67,15 @@ type Config struct {
 	// MaxInboundBytes bounds the entries received from one peer that are not yet
 	// on disk; beyond it the stream is not read. Default 32 MiB.
 	MaxInboundBytes int64
+
+	// FetchRate bounds, in bytes per second and peer, the entries that this member
+	// lends to a peer whose disk has lost them. Default 32 MiB.
+	FetchRate int64
+	// ScrubRate is how many bytes per second of the sealed commit log are read and
+	// verified in the background; after each pass over all of it there is a pause
+	// of ScrubPause. Defaults: 0, which means never, and 10 minutes.
+	ScrubRate  int64
+	ScrubPause time.Duration
 
 	// PeerCredentials secure the connections to peers. Nil: plain text.
 	PeerCredentials credentials.TransportCredentials
@@ -100,6 +109,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxInboundBytes == 0 {
 		c.MaxInboundBytes = 32 << 20
+	}
+	if c.FetchRate == 0 {
+		c.FetchRate = 32 << 20
+	}
+	if c.ScrubPause == 0 {
+		c.ScrubPause = 10 * time.Minute
 	}
 	if c.PeerCredentials == nil {
 		c.PeerCredentials = insecure.NewCredentials()

@@ -25,6 +25,8 @@
 //	state maintainer    1         owns the Member, the ballot, the writing side of the log
 //	ledger syncer       1         calls Sync and Seal, the only one to do so
 //	segment preparer    1         has the next segment file ready
+//	ledger repair       1         asks peers for entries that are damaged here
+//	ledger scrub        1         reads the sealed part of the log, looking for damage
 //	end watch           1         ends Run when the server is closed
 //	entry dispatcher    1 a peer  owns the outgoing push stream; within it, while the
 //	                              stream is open, one sender and one receiver of answers

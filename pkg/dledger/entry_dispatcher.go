@@ -152,6 +152,10 @@ func (s *Server) sendPushes(ctx context.Context, p *peer, stream pushStream) err
 			continue
 		}
 		wire, last, err := s.readPush(p, request)
+		if errors.Is(err, commitlog.ErrFaulty) {
+			s.awaitRepair(ctx, p, request)
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -180,6 +184,8 @@ func (s *Server) readPush(p *peer, r member.PushRequest) (wire *pushFrame, last 
 		return nil, r.Last, nil
 	case errors.Is(err, commitlog.ErrBeyondEnd), errors.Is(err, commitlog.ErrClosed):
 		return nil, r.Last, nil
+	case errors.Is(err, commitlog.ErrFaulty):
+		return nil, r.Last, err
 	case err != nil:
 		return nil, r.Last, &fatalError{fmt.Errorf("read entries from %d for peer %s: %w", r.First, p.id, err)}
 	}
@@ -190,6 +196,17 @@ func (s *Server) readPush(p *peer, r member.PushRequest) (wire *pushFrame, last 
 	r.Last = last
 	s.metrics.pushedBytes.WithLabelValues(string(p.id)).Add(float64(len(frame.Bytes)))
 	return s.pushRequestToWire(r, frame.Bytes), last, nil
+}
+
+// awaitRepair waits until what a peer needs may be readable here again, or it
+// needs something else.
+func (s *Server) awaitRepair(ctx context.Context, p *peer, r member.PushRequest) {
+	if s.complaints.fresh("damaged for "+string(p.id), time.Now()) {
+		p.log.Warn("peer needs an entry that is damaged here: it waits for the repair", "index", int64(r.First))
+	}
+	ctx, cancel := context.WithTimeout(ctx, repairFirstRetry)
+	defer cancel()
+	_ = s.AwaitReadable(ctx, logIndex(r.First)) // whatever comes of it, the caller looks again
 }
 
 // termsAgree says whether the entries are the ones that the member named: a log

@@ -17,6 +17,8 @@ const (
 	CodeShuttingDown       = "SHUTTING_DOWN"       // definite: nothing was appended
 	CodeUnknownMember      = "UNKNOWN_MEMBER"      // definite: no such member in the group
 	CodeTransferFailed     = "TRANSFER_FAILED"     // definite: the leadership stays where it was
+	CodeDataDamaged        = "DATA_DAMAGED"        // the entry is damaged here and is being repaired
+	CodeDataLost           = "DATA_LOST"           // the entry is damaged on every member
 	CodeInvalidProposal    = "INTERNAL"            // the caller broke the contract of Propose
 )
 

@@ -28,6 +28,8 @@ type metrics struct {
 	dropped       *prometheus.CounterVec
 	refused       prometheus.Counter
 	prepareErrors prometheus.Counter
+	lost          prometheus.Gauge
+	lentBytes     *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer, peers []*peer) *metrics {
@@ -55,6 +57,8 @@ func newMetrics(reg prometheus.Registerer, peers []*peer) *metrics {
 		dropped:       counterVec("broker_ledger_messages_dropped_total", "Votes, heartbeats and transfers to a peer that were not answered, by reason (control: no room, late, failed).", "peer", "reason"),
 		refused:       prometheus.NewCounter(prometheus.CounterOpts{Name: "broker_ledger_requests_refused_total", Help: "Requests on the peer listener that were not meant for this member or came from no peer."}),
 		prepareErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "broker_ledger_prepare_errors_total", Help: "How often the next segment of the commit log could not be prepared."}),
+		lost:          prometheus.NewGauge(prometheus.GaugeOpts{Name: "broker_ledger_lost_entries", Help: "Entries of which no member has a good copy. Must be 0."}),
+		lentBytes:     counterVec("broker_ledger_lent_bytes_total", "Bytes of entries that were lent to a peer whose disk had lost them.", "peer"),
 	}
 	for _, p := range peers {
 		m.divergence.WithLabelValues(string(p.id)).Set(0)
@@ -62,7 +66,7 @@ func newMetrics(reg prometheus.Registerer, peers []*peer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.role, m.hasLeader, m.mayVote, m.term, m.index, m.peerLag, m.peerUp, m.pushedBytes, m.leaderChanges, m.elections,
-			m.failover, m.commitSeconds, m.proposals, m.divergence, m.dropped, m.refused, m.prepareErrors)
+			m.failover, m.commitSeconds, m.proposals, m.divergence, m.dropped, m.refused, m.prepareErrors, m.lost, m.lentBytes)
 	}
 	return m
 }

@@ -36,6 +36,7 @@ type peer struct {
 	inbound  chan *inboundStream // to the push receiver
 	current  atomic.Pointer[inboundStream]
 	paused   atomic.Bool
+	fetching atomic.Bool               // it is being lent entries
 	healthy  atomic.Bool               // it said that it is fit to lead
 	active   atomic.Pointer[time.Time] // since when the outgoing stream is up; nil: it is not
 	info     atomic.Pointer[memberInfo]

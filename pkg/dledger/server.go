@@ -34,8 +34,9 @@ type Server struct {
 	peers    map[member.ID]*peer // without this member; never changed
 	peerList []*peer             // the same, in the order of their ids
 
-	status watched[*Status]
-	commit watched[commitlog.Index]
+	status  watched[*Status]
+	suspect watched[[]SuspectRange] // written by repairLedger only
+	commit  watched[commitlog.Index]
 
 	applied     atomic.Int64              // applied index
 	serveFrom   atomic.Int64              // the entry that must be applied before proposals are taken
@@ -60,7 +61,8 @@ type Server struct {
 }
 
 // Open opens the ballot and the commit log in cfg.Dir. It refuses to start on a
-// ballot that is lost or not this log's, and on a damaged log.
+// ballot that is lost or not this log's, and on a log that is damaged beyond what
+// peers can repair.
 func Open(cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -94,6 +96,7 @@ func openLedger(cfg Config) (*commitlog.Log, error) {
 	lc.Dir = filepath.Join(cfg.Dir, logDirName)
 	lc.ClusterID, lc.Group, lc.MemberID = cfg.ClusterID, cfg.Group, string(cfg.ID)
 	lc.Logger, lc.Registerer = cfg.Logger, cfg.Registerer
+	lc.TolerateDamage = len(cfg.Peers) > 1
 	ledger, err := commitlog.Open(lc)
 	if err != nil {
 		return nil, fmt.Errorf("open commit log: %w", err)
@@ -117,6 +120,7 @@ func newServer(cfg Config, ballot *ballotFile, ledger *commitlog.Log) *Server {
 	s.ledTerm.Store(int64(member.NoTerm))
 	s.applied.Store(int64(commitlog.NoIndex))
 	s.commit.init(commitlog.NoIndex)
+	s.suspect.init(suspectRanges(ledger.Faulty(), nil))
 	s.status.init(&Status{ID: cfg.ID, Commit: commitlog.NoIndex, Applied: commitlog.NoIndex})
 	return s
 }
@@ -137,6 +141,7 @@ func (s *Server) assemble() error {
 	s.metrics = newMetrics(s.cfg.Registerer, s.peerList)
 	mc := s.cfg.Member
 	mc.ID, mc.Peers, mc.Incarnation = s.cfg.ID, s.ids, member.Incarnation(s.cfg.Incarnation)
+	mc.Barred = mc.Barred || len(s.ledger.Faulty()) > 0
 	if mc.Rand == nil {
 		mc.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	}
@@ -191,6 +196,8 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.maintainState(ctx) })
 	g.Go(func() error { return s.syncLedger(ctx) })
 	g.Go(func() error { return s.prepareSegments(ctx) })
+	g.Go(func() error { return s.repairLedger(ctx) })
+	g.Go(func() error { return s.scrubLedger(ctx) })
 	for _, p := range s.peerList {
 		g.Go(func() error { return keepConnected(ctx, p.control) })
 		g.Go(func() error { return keepConnected(ctx, p.bulk) })

@@ -28,6 +28,9 @@ type Status struct {
 	Durable    commitlog.Index
 	Commit     commitlog.Index
 	Applied    commitlog.Index
+	// Suspect are the entries of which this member's disk has no good copy.
+	// While there are any it may not vote.
+	Suspect []SuspectRange
 
 	// LastSync is how long the last fdatasync took, SyncHangs how long the one
 	// that runs now has been running.
@@ -74,6 +77,7 @@ func (s *Server) Status() *Status {
 	st.Begin = s.ledger.Begin()
 	st.End, st.EndTerm = s.ledger.End()
 	st.Durable, _ = s.ledger.Durable()
+	st.Suspect = slices.Clone(s.suspect.load())
 	st.Commit = s.commit.load()
 	st.Applied = commitlog.Index(s.applied.Load())
 	st.LastSync = time.Duration(s.lastSync.Load())
@@ -109,11 +113,6 @@ func (s *Server) WaitCommitted(ctx context.Context, after commitlog.Index) (comm
 			return index, s.refusal(CodeShuttingDown, "this broker is stopping")
 		}
 	}
-}
-
-// Read reads entries of this member's log, committed or not.
-func (s *Server) Read(from, to commitlog.Index, maxBytes int) (commitlog.Frame, error) {
-	return s.ledger.Read(from, to, maxBytes)
 }
 
 // describe fills in what the peer's own goroutines know.

@@ -68,6 +68,7 @@ func (s *Server) heartBeatRequestFromWire(r *dledgerv1.HeartBeatRequest) member.
 }
 
 func (s *Server) heartBeatResponseToWire(m member.HeartBeatResponse, h *dledgerv1.Header) *dledgerv1.HeartBeatResponse {
+	m.DurableIndex, m.DurableTerm = s.vouch(m.DurableIndex, m.DurableTerm)
 	return &dledgerv1.HeartBeatResponse{
 		Term: int64(m.Term), Code: dledgerv1.ResponseCode(m.Code), RequestId: h.GetRequestId(), From: string(s.cfg.ID),
 		DurableIndex: int64(m.DurableIndex), DurableTerm: int64(m.DurableTerm), Info: s.ownInfo(),
@@ -105,6 +106,7 @@ func (s *Server) pushRequestFromWire(r *dledgerv1.PushRequest, runs []member.Run
 }
 
 func (s *Server) pushResponseToWire(m member.PushResponse) *dledgerv1.PushResponse {
+	m.DurableIndex, m.DurableTerm = s.vouch(m.DurableIndex, m.DurableTerm)
 	return &dledgerv1.PushResponse{
 		Type: dledgerv1.PushType(m.Type), Term: int64(m.Term), Code: dledgerv1.ResponseCode(m.Code), From: string(s.cfg.ID),
 		DurableIndex: int64(m.DurableIndex), DurableTerm: int64(m.DurableTerm), EndIndex: int64(m.EndIndex),

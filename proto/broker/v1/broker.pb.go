@@ -1752,7 +1752,10 @@ type MemberStatus struct {
 	// state_hash is a hash of the applied state at applied_index.
 	StateHash uint32 `protobuf:"varint,21,opt,name=state_hash,json=stateHash,proto3" json:"state_hash,omitempty"`
 	// standing says why this member may not vote, and what to do; empty: it may.
-	Standing      string `protobuf:"bytes,22,opt,name=standing,proto3" json:"standing,omitempty"`
+	Standing string `protobuf:"bytes,22,opt,name=standing,proto3" json:"standing,omitempty"`
+	// suspect are the entries of which this member's disk has no good copy. A
+	// member that has any neither votes nor stands for election.
+	Suspect       []*SuspectRange `protobuf:"bytes,30,rep,name=suspect,proto3" json:"suspect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1941,6 +1944,85 @@ func (x *MemberStatus) GetStanding() string {
 	return ""
 }
 
+func (x *MemberStatus) GetSuspect() []*SuspectRange {
+	if x != nil {
+		return x.Suspect
+	}
+	return nil
+}
+
+// SuspectRange is entries of the ledger that are damaged on one member's disk.
+type SuspectRange struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	FirstIndex int64                  `protobuf:"varint,1,opt,name=first_index,json=firstIndex,proto3" json:"first_index,omitempty"`
+	LastIndex  int64                  `protobuf:"varint,2,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"`
+	// lost is set when every other member has answered that it has no good copy
+	// either; until then a copy is still looked for.
+	Lost bool `protobuf:"varint,3,opt,name=lost,proto3" json:"lost,omitempty"`
+	// why says which file is damaged and how, and what came of the last attempt.
+	Why           string `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspectRange) Reset() {
+	*x = SuspectRange{}
+	mi := &file_broker_v1_broker_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspectRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspectRange) ProtoMessage() {}
+
+func (x *SuspectRange) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspectRange.ProtoReflect.Descriptor instead.
+func (*SuspectRange) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *SuspectRange) GetFirstIndex() int64 {
+	if x != nil {
+		return x.FirstIndex
+	}
+	return 0
+}
+
+func (x *SuspectRange) GetLastIndex() int64 {
+	if x != nil {
+		return x.LastIndex
+	}
+	return 0
+}
+
+func (x *SuspectRange) GetLost() bool {
+	if x != nil {
+		return x.Lost
+	}
+	return false
+}
+
+func (x *SuspectRange) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
 // FailoverPhase is one step of the newest failover as this member saw it.
 type FailoverPhase struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1953,7 +2035,7 @@ type FailoverPhase struct {
 
 func (x *FailoverPhase) Reset() {
 	*x = FailoverPhase{}
-	mi := &file_broker_v1_broker_proto_msgTypes[31]
+	mi := &file_broker_v1_broker_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1965,7 +2047,7 @@ func (x *FailoverPhase) String() string {
 func (*FailoverPhase) ProtoMessage() {}
 
 func (x *FailoverPhase) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[31]
+	mi := &file_broker_v1_broker_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1978,7 +2060,7 @@ func (x *FailoverPhase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailoverPhase.ProtoReflect.Descriptor instead.
 func (*FailoverPhase) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{31}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *FailoverPhase) GetName() string {
@@ -2013,7 +2095,7 @@ type PeerStatus struct {
 
 func (x *PeerStatus) Reset() {
 	*x = PeerStatus{}
-	mi := &file_broker_v1_broker_proto_msgTypes[32]
+	mi := &file_broker_v1_broker_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2025,7 +2107,7 @@ func (x *PeerStatus) String() string {
 func (*PeerStatus) ProtoMessage() {}
 
 func (x *PeerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[32]
+	mi := &file_broker_v1_broker_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2038,7 +2120,7 @@ func (x *PeerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerStatus.ProtoReflect.Descriptor instead.
 func (*PeerStatus) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{32}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PeerStatus) GetId() string {
@@ -2212,7 +2294,7 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"\x11GetStatusResponse\x12/\n" +
 	"\x06status\x18\x01 \x01(\v2\x17.broker.v1.MemberStatusR\x06status\x12+\n" +
 	"\x05peers\x18\x02 \x03(\v2\x15.broker.v1.PeerStatusR\x05peers\x12+\n" +
-	"\amembers\x18\x03 \x03(\v2\x11.broker.v1.MemberR\amembers\"\xdd\x05\n" +
+	"\amembers\x18\x03 \x03(\v2\x11.broker.v1.MemberR\amembers\"\x90\x06\n" +
 	"\fMemberStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -2242,7 +2324,15 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"\rlast_failover\x18\x14 \x03(\v2\x18.broker.v1.FailoverPhaseR\flastFailover\x12\x1d\n" +
 	"\n" +
 	"state_hash\x18\x15 \x01(\rR\tstateHash\x12\x1a\n" +
-	"\bstanding\x18\x16 \x01(\tR\bstanding\"=\n" +
+	"\bstanding\x18\x16 \x01(\tR\bstanding\x121\n" +
+	"\asuspect\x18\x1e \x03(\v2\x17.broker.v1.SuspectRangeR\asuspect\"t\n" +
+	"\fSuspectRange\x12\x1f\n" +
+	"\vfirst_index\x18\x01 \x01(\x03R\n" +
+	"firstIndex\x12\x1d\n" +
+	"\n" +
+	"last_index\x18\x02 \x01(\x03R\tlastIndex\x12\x12\n" +
+	"\x04lost\x18\x03 \x01(\bR\x04lost\x12\x10\n" +
+	"\x03why\x18\x04 \x01(\tR\x03why\"=\n" +
 	"\rFailoverPhase\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aseconds\x18\x02 \x01(\x01R\aseconds\"\xe1\x01\n" +
@@ -2287,7 +2377,7 @@ func file_broker_v1_broker_proto_rawDescGZIP() []byte {
 	return file_broker_v1_broker_proto_rawDescData
 }
 
-var file_broker_v1_broker_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_broker_v1_broker_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_broker_v1_broker_proto_goTypes = []any{
 	(*PublishStreamRequest)(nil),       // 0: broker.v1.PublishStreamRequest
 	(*PublishStreamResponse)(nil),      // 1: broker.v1.PublishStreamResponse
@@ -2320,8 +2410,9 @@ var file_broker_v1_broker_proto_goTypes = []any{
 	(*GetStatusRequest)(nil),           // 28: broker.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),          // 29: broker.v1.GetStatusResponse
 	(*MemberStatus)(nil),               // 30: broker.v1.MemberStatus
-	(*FailoverPhase)(nil),              // 31: broker.v1.FailoverPhase
-	(*PeerStatus)(nil),                 // 32: broker.v1.PeerStatus
+	(*SuspectRange)(nil),               // 31: broker.v1.SuspectRange
+	(*FailoverPhase)(nil),              // 32: broker.v1.FailoverPhase
+	(*PeerStatus)(nil),                 // 33: broker.v1.PeerStatus
 }
 var file_broker_v1_broker_proto_depIdxs = []int32{
 	4,  // 0: broker.v1.PublishStreamResponse.results:type_name -> broker.v1.BatchResult
@@ -2335,38 +2426,39 @@ var file_broker_v1_broker_proto_depIdxs = []int32{
 	24, // 8: broker.v1.DescribeTopicResponse.topic:type_name -> broker.v1.Topic
 	25, // 9: broker.v1.DescribeTopicResponse.queues:type_name -> broker.v1.Queue
 	30, // 10: broker.v1.GetStatusResponse.status:type_name -> broker.v1.MemberStatus
-	32, // 11: broker.v1.GetStatusResponse.peers:type_name -> broker.v1.PeerStatus
+	33, // 11: broker.v1.GetStatusResponse.peers:type_name -> broker.v1.PeerStatus
 	15, // 12: broker.v1.GetStatusResponse.members:type_name -> broker.v1.Member
-	31, // 13: broker.v1.MemberStatus.last_failover:type_name -> broker.v1.FailoverPhase
-	0,  // 14: broker.v1.MessagingService.PublishStream:input_type -> broker.v1.PublishStreamRequest
-	2,  // 15: broker.v1.MessagingService.Publish:input_type -> broker.v1.PublishRequest
-	6,  // 16: broker.v1.MessagingService.Pull:input_type -> broker.v1.PullRequest
-	9,  // 17: broker.v1.MessagingService.PullStream:input_type -> broker.v1.PullStreamRequest
-	11, // 18: broker.v1.MessagingService.RegisterProducer:input_type -> broker.v1.RegisterProducerRequest
-	13, // 19: broker.v1.MessagingService.WatchLeader:input_type -> broker.v1.WatchLeaderRequest
-	16, // 20: broker.v1.AdminService.CreateTopic:input_type -> broker.v1.CreateTopicRequest
-	18, // 21: broker.v1.AdminService.DeleteTopic:input_type -> broker.v1.DeleteTopicRequest
-	20, // 22: broker.v1.AdminService.ListTopics:input_type -> broker.v1.ListTopicsRequest
-	22, // 23: broker.v1.AdminService.DescribeTopic:input_type -> broker.v1.DescribeTopicRequest
-	26, // 24: broker.v1.AdminService.TransferLeadership:input_type -> broker.v1.TransferLeadershipRequest
-	28, // 25: broker.v1.StatusService.GetStatus:input_type -> broker.v1.GetStatusRequest
-	1,  // 26: broker.v1.MessagingService.PublishStream:output_type -> broker.v1.PublishStreamResponse
-	3,  // 27: broker.v1.MessagingService.Publish:output_type -> broker.v1.PublishResponse
-	7,  // 28: broker.v1.MessagingService.Pull:output_type -> broker.v1.PullResponse
-	10, // 29: broker.v1.MessagingService.PullStream:output_type -> broker.v1.PullStreamResponse
-	12, // 30: broker.v1.MessagingService.RegisterProducer:output_type -> broker.v1.RegisterProducerResponse
-	14, // 31: broker.v1.MessagingService.WatchLeader:output_type -> broker.v1.WatchLeaderResponse
-	17, // 32: broker.v1.AdminService.CreateTopic:output_type -> broker.v1.CreateTopicResponse
-	19, // 33: broker.v1.AdminService.DeleteTopic:output_type -> broker.v1.DeleteTopicResponse
-	21, // 34: broker.v1.AdminService.ListTopics:output_type -> broker.v1.ListTopicsResponse
-	23, // 35: broker.v1.AdminService.DescribeTopic:output_type -> broker.v1.DescribeTopicResponse
-	27, // 36: broker.v1.AdminService.TransferLeadership:output_type -> broker.v1.TransferLeadershipResponse
-	29, // 37: broker.v1.StatusService.GetStatus:output_type -> broker.v1.GetStatusResponse
-	26, // [26:38] is the sub-list for method output_type
-	14, // [14:26] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	32, // 13: broker.v1.MemberStatus.last_failover:type_name -> broker.v1.FailoverPhase
+	31, // 14: broker.v1.MemberStatus.suspect:type_name -> broker.v1.SuspectRange
+	0,  // 15: broker.v1.MessagingService.PublishStream:input_type -> broker.v1.PublishStreamRequest
+	2,  // 16: broker.v1.MessagingService.Publish:input_type -> broker.v1.PublishRequest
+	6,  // 17: broker.v1.MessagingService.Pull:input_type -> broker.v1.PullRequest
+	9,  // 18: broker.v1.MessagingService.PullStream:input_type -> broker.v1.PullStreamRequest
+	11, // 19: broker.v1.MessagingService.RegisterProducer:input_type -> broker.v1.RegisterProducerRequest
+	13, // 20: broker.v1.MessagingService.WatchLeader:input_type -> broker.v1.WatchLeaderRequest
+	16, // 21: broker.v1.AdminService.CreateTopic:input_type -> broker.v1.CreateTopicRequest
+	18, // 22: broker.v1.AdminService.DeleteTopic:input_type -> broker.v1.DeleteTopicRequest
+	20, // 23: broker.v1.AdminService.ListTopics:input_type -> broker.v1.ListTopicsRequest
+	22, // 24: broker.v1.AdminService.DescribeTopic:input_type -> broker.v1.DescribeTopicRequest
+	26, // 25: broker.v1.AdminService.TransferLeadership:input_type -> broker.v1.TransferLeadershipRequest
+	28, // 26: broker.v1.StatusService.GetStatus:input_type -> broker.v1.GetStatusRequest
+	1,  // 27: broker.v1.MessagingService.PublishStream:output_type -> broker.v1.PublishStreamResponse
+	3,  // 28: broker.v1.MessagingService.Publish:output_type -> broker.v1.PublishResponse
+	7,  // 29: broker.v1.MessagingService.Pull:output_type -> broker.v1.PullResponse
+	10, // 30: broker.v1.MessagingService.PullStream:output_type -> broker.v1.PullStreamResponse
+	12, // 31: broker.v1.MessagingService.RegisterProducer:output_type -> broker.v1.RegisterProducerResponse
+	14, // 32: broker.v1.MessagingService.WatchLeader:output_type -> broker.v1.WatchLeaderResponse
+	17, // 33: broker.v1.AdminService.CreateTopic:output_type -> broker.v1.CreateTopicResponse
+	19, // 34: broker.v1.AdminService.DeleteTopic:output_type -> broker.v1.DeleteTopicResponse
+	21, // 35: broker.v1.AdminService.ListTopics:output_type -> broker.v1.ListTopicsResponse
+	23, // 36: broker.v1.AdminService.DescribeTopic:output_type -> broker.v1.DescribeTopicResponse
+	27, // 37: broker.v1.AdminService.TransferLeadership:output_type -> broker.v1.TransferLeadershipResponse
+	29, // 38: broker.v1.StatusService.GetStatus:output_type -> broker.v1.GetStatusResponse
+	27, // [27:39] is the sub-list for method output_type
+	15, // [15:27] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_broker_v1_broker_proto_init() }
@@ -2380,7 +2472,7 @@ func file_broker_v1_broker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_broker_v1_broker_proto_rawDesc), len(file_broker_v1_broker_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -250,6 +250,62 @@ func (PushType) EnumDescriptor() ([]byte, []int) {
 	return file_dledger_v1_dledger_proto_rawDescGZIP(), []int{2}
 }
 
+// FetchResult says whether a member has the entry that comes next.
+type FetchResult int32
+
+const (
+	FetchResult_FETCH_RESULT_UNSPECIFIED FetchResult = 0
+	// The response holds entries.
+	FetchResult_FETCH_RESULT_ENTRIES FetchResult = 1
+	// This member's ledger does not have the entry: it is purged, or beyond the end.
+	FetchResult_FETCH_RESULT_NOT_HERE FetchResult = 2
+	// This member's own copy is damaged.
+	FetchResult_FETCH_RESULT_DAMAGED FetchResult = 3
+)
+
+// Enum value maps for FetchResult.
+var (
+	FetchResult_name = map[int32]string{
+		0: "FETCH_RESULT_UNSPECIFIED",
+		1: "FETCH_RESULT_ENTRIES",
+		2: "FETCH_RESULT_NOT_HERE",
+		3: "FETCH_RESULT_DAMAGED",
+	}
+	FetchResult_value = map[string]int32{
+		"FETCH_RESULT_UNSPECIFIED": 0,
+		"FETCH_RESULT_ENTRIES":     1,
+		"FETCH_RESULT_NOT_HERE":    2,
+		"FETCH_RESULT_DAMAGED":     3,
+	}
+)
+
+func (x FetchResult) Enum() *FetchResult {
+	p := new(FetchResult)
+	*p = x
+	return p
+}
+
+func (x FetchResult) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FetchResult) Descriptor() protoreflect.EnumDescriptor {
+	return file_dledger_v1_dledger_proto_enumTypes[3].Descriptor()
+}
+
+func (FetchResult) Type() protoreflect.EnumType {
+	return &file_dledger_v1_dledger_proto_enumTypes[3]
+}
+
+func (x FetchResult) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FetchResult.Descriptor instead.
+func (FetchResult) EnumDescriptor() ([]byte, []int) {
+	return file_dledger_v1_dledger_proto_rawDescGZIP(), []int{3}
+}
+
 // Header opens every request between members. A request whose cluster or group
 // is not the receiver's own is refused before anything else is looked at.
 type Header struct {
@@ -1304,6 +1360,148 @@ func (x *LeadershipTransferResponse) GetRequestTerm() int64 {
 	return 0
 }
 
+type FetchRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Header *Header                `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	// first_index and last_index are the entries wanted, both included.
+	FirstIndex    int64 `protobuf:"varint,2,opt,name=first_index,json=firstIndex,proto3" json:"first_index,omitempty"`
+	LastIndex     int64 `protobuf:"varint,3,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchRequest) Reset() {
+	*x = FetchRequest{}
+	mi := &file_dledger_v1_dledger_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchRequest) ProtoMessage() {}
+
+func (x *FetchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_dledger_v1_dledger_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
+func (*FetchRequest) Descriptor() ([]byte, []int) {
+	return file_dledger_v1_dledger_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *FetchRequest) GetHeader() *Header {
+	if x != nil {
+		return x.Header
+	}
+	return nil
+}
+
+func (x *FetchRequest) GetFirstIndex() int64 {
+	if x != nil {
+		return x.FirstIndex
+	}
+	return 0
+}
+
+func (x *FetchRequest) GetLastIndex() int64 {
+	if x != nil {
+		return x.LastIndex
+	}
+	return 0
+}
+
+// FetchResponse brings the entries that follow those of the response before it.
+// The last one of a stream brings the last entry wanted, or says why not.
+type FetchResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	From   string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	Result FetchResult            `protobuf:"varint,2,opt,name=result,proto3,enum=dledger.v1.FetchResult" json:"result,omitempty"`
+	// first_index and last_index are the range in entries; or both the entry that
+	// this member does not have.
+	FirstIndex int64 `protobuf:"varint,3,opt,name=first_index,json=firstIndex,proto3" json:"first_index,omitempty"`
+	LastIndex  int64 `protobuf:"varint,4,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"`
+	// entries are whole entries as docs/format/commitlog.md draws them.
+	Entries       []byte `protobuf:"bytes,15,opt,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchResponse) Reset() {
+	*x = FetchResponse{}
+	mi := &file_dledger_v1_dledger_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchResponse) ProtoMessage() {}
+
+func (x *FetchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_dledger_v1_dledger_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchResponse.ProtoReflect.Descriptor instead.
+func (*FetchResponse) Descriptor() ([]byte, []int) {
+	return file_dledger_v1_dledger_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *FetchResponse) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *FetchResponse) GetResult() FetchResult {
+	if x != nil {
+		return x.Result
+	}
+	return FetchResult_FETCH_RESULT_UNSPECIFIED
+}
+
+func (x *FetchResponse) GetFirstIndex() int64 {
+	if x != nil {
+		return x.FirstIndex
+	}
+	return 0
+}
+
+func (x *FetchResponse) GetLastIndex() int64 {
+	if x != nil {
+		return x.LastIndex
+	}
+	return 0
+}
+
+func (x *FetchResponse) GetEntries() []byte {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
 var File_dledger_v1_dledger_proto protoreflect.FileDescriptor
 
 const file_dledger_v1_dledger_proto_rawDesc = "" +
@@ -1419,7 +1617,21 @@ const file_dledger_v1_dledger_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x03 \x01(\x04R\trequestId\x12\x12\n" +
 	"\x04from\x18\x04 \x01(\tR\x04from\x12!\n" +
-	"\frequest_term\x18\x05 \x01(\x03R\vrequestTerm*\xa9\x04\n" +
+	"\frequest_term\x18\x05 \x01(\x03R\vrequestTerm\"z\n" +
+	"\fFetchRequest\x12*\n" +
+	"\x06header\x18\x01 \x01(\v2\x12.dledger.v1.HeaderR\x06header\x12\x1f\n" +
+	"\vfirst_index\x18\x02 \x01(\x03R\n" +
+	"firstIndex\x12\x1d\n" +
+	"\n" +
+	"last_index\x18\x03 \x01(\x03R\tlastIndex\"\xae\x01\n" +
+	"\rFetchResponse\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12/\n" +
+	"\x06result\x18\x02 \x01(\x0e2\x17.dledger.v1.FetchResultR\x06result\x12\x1f\n" +
+	"\vfirst_index\x18\x03 \x01(\x03R\n" +
+	"firstIndex\x12\x1d\n" +
+	"\n" +
+	"last_index\x18\x04 \x01(\x03R\tlastIndex\x12\x18\n" +
+	"\aentries\x18\x0f \x01(\fR\aentries*\xa9\x04\n" +
 	"\fResponseCode\x12\x1d\n" +
 	"\x19RESPONSE_CODE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x15RESPONSE_CODE_SUCCESS\x10\xc8\x01\x12 \n" +
@@ -1457,12 +1669,18 @@ const file_dledger_v1_dledger_proto_rawDesc = "" +
 	"\x11PUSH_TYPE_COMPARE\x10\x01\x12\x16\n" +
 	"\x12PUSH_TYPE_TRUNCATE\x10\x02\x12\x14\n" +
 	"\x10PUSH_TYPE_APPEND\x10\x03\x12\x14\n" +
-	"\x10PUSH_TYPE_COMMIT\x10\x042\xb9\x02\n" +
+	"\x10PUSH_TYPE_COMMIT\x10\x04*z\n" +
+	"\vFetchResult\x12\x1c\n" +
+	"\x18FETCH_RESULT_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14FETCH_RESULT_ENTRIES\x10\x01\x12\x19\n" +
+	"\x15FETCH_RESULT_NOT_HERE\x10\x02\x12\x18\n" +
+	"\x14FETCH_RESULT_DAMAGED\x10\x032\xf9\x02\n" +
 	"\x0eDLedgerService\x129\n" +
 	"\x04Vote\x12\x17.dledger.v1.VoteRequest\x1a\x18.dledger.v1.VoteResponse\x12H\n" +
 	"\tHeartBeat\x12\x1c.dledger.v1.HeartBeatRequest\x1a\x1d.dledger.v1.HeartBeatResponse\x12=\n" +
 	"\x04Push\x12\x17.dledger.v1.PushRequest\x1a\x18.dledger.v1.PushResponse(\x010\x01\x12c\n" +
-	"\x12LeadershipTransfer\x12%.dledger.v1.LeadershipTransferRequest\x1a&.dledger.v1.LeadershipTransferResponseB9Z7github.com/ledgermq/ledgermq/proto/dledger/v1;dledgerv1b\x06proto3"
+	"\x12LeadershipTransfer\x12%.dledger.v1.LeadershipTransferRequest\x1a&.dledger.v1.LeadershipTransferResponse\x12>\n" +
+	"\x05Fetch\x12\x18.dledger.v1.FetchRequest\x1a\x19.dledger.v1.FetchResponse0\x01B9Z7github.com/ledgermq/ledgermq/proto/dledger/v1;dledgerv1b\x06proto3"
 
 var (
 	file_dledger_v1_dledger_proto_rawDescOnce sync.Once
@@ -1476,49 +1694,56 @@ func file_dledger_v1_dledger_proto_rawDescGZIP() []byte {
 	return file_dledger_v1_dledger_proto_rawDescData
 }
 
-var file_dledger_v1_dledger_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_dledger_v1_dledger_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_dledger_v1_dledger_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_dledger_v1_dledger_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_dledger_v1_dledger_proto_goTypes = []any{
 	(ResponseCode)(0),                  // 0: dledger.v1.ResponseCode
 	(VoteResult)(0),                    // 1: dledger.v1.VoteResult
 	(PushType)(0),                      // 2: dledger.v1.PushType
-	(*Header)(nil),                     // 3: dledger.v1.Header
-	(*VoteRequest)(nil),                // 4: dledger.v1.VoteRequest
-	(*VoteResponse)(nil),               // 5: dledger.v1.VoteResponse
-	(*MemberInfo)(nil),                 // 6: dledger.v1.MemberInfo
-	(*HeartBeatRequest)(nil),           // 7: dledger.v1.HeartBeatRequest
-	(*HeartBeatResponse)(nil),          // 8: dledger.v1.HeartBeatResponse
-	(*PushRequest)(nil),                // 9: dledger.v1.PushRequest
-	(*PushResponse)(nil),               // 10: dledger.v1.PushResponse
-	(*LeadershipTransferRequest)(nil),  // 11: dledger.v1.LeadershipTransferRequest
-	(*LeadershipTransferResponse)(nil), // 12: dledger.v1.LeadershipTransferResponse
+	(FetchResult)(0),                   // 3: dledger.v1.FetchResult
+	(*Header)(nil),                     // 4: dledger.v1.Header
+	(*VoteRequest)(nil),                // 5: dledger.v1.VoteRequest
+	(*VoteResponse)(nil),               // 6: dledger.v1.VoteResponse
+	(*MemberInfo)(nil),                 // 7: dledger.v1.MemberInfo
+	(*HeartBeatRequest)(nil),           // 8: dledger.v1.HeartBeatRequest
+	(*HeartBeatResponse)(nil),          // 9: dledger.v1.HeartBeatResponse
+	(*PushRequest)(nil),                // 10: dledger.v1.PushRequest
+	(*PushResponse)(nil),               // 11: dledger.v1.PushResponse
+	(*LeadershipTransferRequest)(nil),  // 12: dledger.v1.LeadershipTransferRequest
+	(*LeadershipTransferResponse)(nil), // 13: dledger.v1.LeadershipTransferResponse
+	(*FetchRequest)(nil),               // 14: dledger.v1.FetchRequest
+	(*FetchResponse)(nil),              // 15: dledger.v1.FetchResponse
 }
 var file_dledger_v1_dledger_proto_depIdxs = []int32{
-	3,  // 0: dledger.v1.VoteRequest.header:type_name -> dledger.v1.Header
+	4,  // 0: dledger.v1.VoteRequest.header:type_name -> dledger.v1.Header
 	1,  // 1: dledger.v1.VoteResponse.result:type_name -> dledger.v1.VoteResult
-	3,  // 2: dledger.v1.HeartBeatRequest.header:type_name -> dledger.v1.Header
-	6,  // 3: dledger.v1.HeartBeatRequest.members:type_name -> dledger.v1.MemberInfo
+	4,  // 2: dledger.v1.HeartBeatRequest.header:type_name -> dledger.v1.Header
+	7,  // 3: dledger.v1.HeartBeatRequest.members:type_name -> dledger.v1.MemberInfo
 	0,  // 4: dledger.v1.HeartBeatResponse.code:type_name -> dledger.v1.ResponseCode
-	6,  // 5: dledger.v1.HeartBeatResponse.info:type_name -> dledger.v1.MemberInfo
-	3,  // 6: dledger.v1.PushRequest.header:type_name -> dledger.v1.Header
+	7,  // 5: dledger.v1.HeartBeatResponse.info:type_name -> dledger.v1.MemberInfo
+	4,  // 6: dledger.v1.PushRequest.header:type_name -> dledger.v1.Header
 	2,  // 7: dledger.v1.PushRequest.type:type_name -> dledger.v1.PushType
 	2,  // 8: dledger.v1.PushResponse.type:type_name -> dledger.v1.PushType
 	0,  // 9: dledger.v1.PushResponse.code:type_name -> dledger.v1.ResponseCode
-	3,  // 10: dledger.v1.LeadershipTransferRequest.header:type_name -> dledger.v1.Header
+	4,  // 10: dledger.v1.LeadershipTransferRequest.header:type_name -> dledger.v1.Header
 	0,  // 11: dledger.v1.LeadershipTransferResponse.code:type_name -> dledger.v1.ResponseCode
-	4,  // 12: dledger.v1.DLedgerService.Vote:input_type -> dledger.v1.VoteRequest
-	7,  // 13: dledger.v1.DLedgerService.HeartBeat:input_type -> dledger.v1.HeartBeatRequest
-	9,  // 14: dledger.v1.DLedgerService.Push:input_type -> dledger.v1.PushRequest
-	11, // 15: dledger.v1.DLedgerService.LeadershipTransfer:input_type -> dledger.v1.LeadershipTransferRequest
-	5,  // 16: dledger.v1.DLedgerService.Vote:output_type -> dledger.v1.VoteResponse
-	8,  // 17: dledger.v1.DLedgerService.HeartBeat:output_type -> dledger.v1.HeartBeatResponse
-	10, // 18: dledger.v1.DLedgerService.Push:output_type -> dledger.v1.PushResponse
-	12, // 19: dledger.v1.DLedgerService.LeadershipTransfer:output_type -> dledger.v1.LeadershipTransferResponse
-	16, // [16:20] is the sub-list for method output_type
-	12, // [12:16] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	4,  // 12: dledger.v1.FetchRequest.header:type_name -> dledger.v1.Header
+	3,  // 13: dledger.v1.FetchResponse.result:type_name -> dledger.v1.FetchResult
+	5,  // 14: dledger.v1.DLedgerService.Vote:input_type -> dledger.v1.VoteRequest
+	8,  // 15: dledger.v1.DLedgerService.HeartBeat:input_type -> dledger.v1.HeartBeatRequest
+	10, // 16: dledger.v1.DLedgerService.Push:input_type -> dledger.v1.PushRequest
+	12, // 17: dledger.v1.DLedgerService.LeadershipTransfer:input_type -> dledger.v1.LeadershipTransferRequest
+	14, // 18: dledger.v1.DLedgerService.Fetch:input_type -> dledger.v1.FetchRequest
+	6,  // 19: dledger.v1.DLedgerService.Vote:output_type -> dledger.v1.VoteResponse
+	9,  // 20: dledger.v1.DLedgerService.HeartBeat:output_type -> dledger.v1.HeartBeatResponse
+	11, // 21: dledger.v1.DLedgerService.Push:output_type -> dledger.v1.PushResponse
+	13, // 22: dledger.v1.DLedgerService.LeadershipTransfer:output_type -> dledger.v1.LeadershipTransferResponse
+	15, // 23: dledger.v1.DLedgerService.Fetch:output_type -> dledger.v1.FetchResponse
+	19, // [19:24] is the sub-list for method output_type
+	14, // [14:19] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_dledger_v1_dledger_proto_init() }
@@ -1531,8 +1756,8 @@ func file_dledger_v1_dledger_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dledger_v1_dledger_proto_rawDesc), len(file_dledger_v1_dledger_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   10,
+			NumEnums:      4,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const (
 	DLedgerService_HeartBeat_FullMethodName          = "/dledger.v1.DLedgerService/HeartBeat"
 	DLedgerService_Push_FullMethodName               = "/dledger.v1.DLedgerService/Push"
 	DLedgerService_LeadershipTransfer_FullMethodName = "/dledger.v1.DLedgerService/LeadershipTransfer"
+	DLedgerService_Fetch_FullMethodName              = "/dledger.v1.DLedgerService/Fetch"
 )
 
 // DLedgerServiceClient is the client API for DLedgerService service.
@@ -50,6 +51,9 @@ type DLedgerServiceClient interface {
 	Push(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PushRequest, PushResponse], error)
 	// LeadershipTransfer tells the transferee to take the leadership at once.
 	LeadershipTransfer(ctx context.Context, in *LeadershipTransferRequest, opts ...grpc.CallOption) (*LeadershipTransferResponse, error)
+	// Fetch brings entries of this member's disk to a member whose own copies are
+	// damaged. Any member answers, whatever its role. Ours, not DLedger's.
+	Fetch(ctx context.Context, in *FetchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FetchResponse], error)
 }
 
 type dLedgerServiceClient struct {
@@ -103,6 +107,25 @@ func (c *dLedgerServiceClient) LeadershipTransfer(ctx context.Context, in *Leade
 	return out, nil
 }
 
+func (c *dLedgerServiceClient) Fetch(ctx context.Context, in *FetchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FetchResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &DLedgerService_ServiceDesc.Streams[1], DLedgerService_Fetch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[FetchRequest, FetchResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DLedgerService_FetchClient = grpc.ServerStreamingClient[FetchResponse]
+
 // DLedgerServiceServer is the server API for DLedgerService service.
 // All implementations must embed UnimplementedDLedgerServiceServer
 // for forward compatibility.
@@ -123,6 +146,9 @@ type DLedgerServiceServer interface {
 	Push(grpc.BidiStreamingServer[PushRequest, PushResponse]) error
 	// LeadershipTransfer tells the transferee to take the leadership at once.
 	LeadershipTransfer(context.Context, *LeadershipTransferRequest) (*LeadershipTransferResponse, error)
+	// Fetch brings entries of this member's disk to a member whose own copies are
+	// damaged. Any member answers, whatever its role. Ours, not DLedger's.
+	Fetch(*FetchRequest, grpc.ServerStreamingServer[FetchResponse]) error
 	mustEmbedUnimplementedDLedgerServiceServer()
 }
 
@@ -144,6 +170,9 @@ func (UnimplementedDLedgerServiceServer) Push(grpc.BidiStreamingServer[PushReque
 }
 func (UnimplementedDLedgerServiceServer) LeadershipTransfer(context.Context, *LeadershipTransferRequest) (*LeadershipTransferResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method LeadershipTransfer not implemented")
+}
+func (UnimplementedDLedgerServiceServer) Fetch(*FetchRequest, grpc.ServerStreamingServer[FetchResponse]) error {
+	return status.Error(codes.Unimplemented, "method Fetch not implemented")
 }
 func (UnimplementedDLedgerServiceServer) mustEmbedUnimplementedDLedgerServiceServer() {}
 func (UnimplementedDLedgerServiceServer) testEmbeddedByValue()                        {}
@@ -227,6 +256,17 @@ func _DLedgerService_LeadershipTransfer_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DLedgerService_Fetch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(FetchRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(DLedgerServiceServer).Fetch(m, &grpc.GenericServerStream[FetchRequest, FetchResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DLedgerService_FetchServer = grpc.ServerStreamingServer[FetchResponse]
+
 // DLedgerService_ServiceDesc is the grpc.ServiceDesc for DLedgerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -253,6 +293,11 @@ var DLedgerService_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _DLedgerService_Push_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Fetch",
+			Handler:       _DLedgerService_Fetch_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "dledger/v1/dledger.proto",

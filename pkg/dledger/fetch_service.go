@@ -1,0 +1,94 @@
+package dledger
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/ledgermq/ledgermq/pkg/commitlog"
+	dledgerv1 "github.com/ledgermq/ledgermq/proto/dledger/v1"
+)
+
+// Fetch implements dledgerv1.DLedgerServiceServer: it lends a peer the entries
+// that its disk has lost. One stream for a peer at a time, at most FetchRate.
+func (s peerService) Fetch(r *dledgerv1.FetchRequest, stream grpc.ServerStreamingServer[dledgerv1.FetchResponse]) error {
+	p, err := s.checkHeader(r.GetHeader())
+	switch {
+	case err != nil:
+		return err
+	case p == nil:
+		return status.Errorf(codes.PermissionDenied, "%q is not another member of group %s", r.GetHeader().GetFrom(), s.cfg.Group)
+	case r.GetFirstIndex() < 0 || r.GetLastIndex() < r.GetFirstIndex():
+		return status.Errorf(codes.InvalidArgument, "entries %d to %d are no range", r.GetFirstIndex(), r.GetLastIndex())
+	case p.fetching.Swap(true):
+		return status.Error(codes.ResourceExhausted, "this member is already lending entries to the same peer")
+	}
+	defer p.fetching.Store(false)
+	return s.lend(p, commitlog.Index(r.GetFirstIndex()), commitlog.Index(r.GetLastIndex()), stream)
+}
+
+func (s *Server) lend(p *peer, next, last commitlog.Index, stream grpc.ServerStreamingServer[dledgerv1.FetchResponse]) error {
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	defer context.AfterFunc(s.life, cancel)()
+	for next <= last {
+		if p.paused.Load() {
+			return errPaused
+		}
+		resp, err := s.lendSome(next, last)
+		if err != nil {
+			return err
+		}
+		if err := stream.Send(resp); err != nil {
+			return err
+		}
+		if resp.GetResult() != dledgerv1.FetchResult_FETCH_RESULT_ENTRIES {
+			return nil
+		}
+		s.metrics.lentBytes.WithLabelValues(string(p.id)).Add(float64(len(resp.GetEntries())))
+		next = commitlog.Index(resp.GetLastIndex()) + 1
+		if next <= last {
+			pause(ctx, timeFor(len(resp.GetEntries()), s.cfg.FetchRate))
+		}
+		if s.life.Err() != nil {
+			return errStopping
+		}
+		if ctx.Err() != nil {
+			return status.FromContextError(ctx.Err()).Err()
+		}
+	}
+	return nil
+}
+
+// lendSome is the next response: entries that are on this disk, or why there are
+// none.
+func (s *Server) lendSome(next, last commitlog.Index) (*dledgerv1.FetchResponse, error) {
+	resp := &dledgerv1.FetchResponse{From: string(s.cfg.ID), FirstIndex: int64(next), LastIndex: int64(next)}
+	durable, _ := s.ledger.Durable()
+	if next > durable {
+		resp.Result = dledgerv1.FetchResult_FETCH_RESULT_NOT_HERE
+		return resp, nil
+	}
+	frame, err := s.ledger.Read(next, min(last, durable), s.cfg.MaxPushBytes)
+	switch {
+	case errors.Is(err, commitlog.ErrFaulty):
+		resp.Result = dledgerv1.FetchResult_FETCH_RESULT_DAMAGED
+	case errors.Is(err, commitlog.ErrPurged), errors.Is(err, commitlog.ErrBeyondEnd):
+		resp.Result = dledgerv1.FetchResult_FETCH_RESULT_NOT_HERE
+	case err != nil:
+		return nil, status.Errorf(codes.Unavailable, "member %s cannot read entry %d: %v", s.cfg.ID, next, err)
+	default:
+		resp.Result = dledgerv1.FetchResult_FETCH_RESULT_ENTRIES
+		resp.LastIndex, resp.Entries = int64(frame.Last), frame.Bytes
+	}
+	return resp, nil
+}
+
+// timeFor is how long bytes take at a rate in bytes per second.
+func timeFor(bytes int, rate int64) time.Duration {
+	return time.Duration(float64(bytes) / float64(rate) * float64(time.Second))
+}
