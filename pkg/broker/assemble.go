@@ -126,6 +126,10 @@ func (b *Broker) build() error {
 		view: b.view, conn: b.ledger.PeerConn, explain: b.explain, held: b.metrics.heldRequests,
 		room: newBudget(b.cfg.Limits), hold: b.cfg.Limits.HoldTimeout, stopping: b.stop.ctx.Done(),
 	}
+	b.retention = b.newRetention()
+	if err := b.store.Retain(state.Index(b.ledger.Begin())); err != nil {
+		return err
+	}
 	b.streams = new(errgroup.Group)
 	b.grpcHealth = healthgrpc.NewServer()
 	b.buildServices()

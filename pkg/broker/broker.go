@@ -39,6 +39,7 @@ type Broker struct {
 	roles       *rolechange.Changer
 	leaderships *leaderships
 	dispatcher  *dispatcher
+	retention   *retention
 	hold        *pullHold
 	router      *router
 	errors      *translator

@@ -31,6 +31,7 @@ type Config struct {
 	Raft       RaftConfig       `yaml:"raft"`
 	Durability DurabilityConfig `yaml:"durability"`
 	Storage    StorageConfig    `yaml:"storage"`
+	Retention  RetentionConfig  `yaml:"retention"`
 	Limits     LimitsConfig     `yaml:"limits"`
 	TLS        TLSConfig        `yaml:"tls"`
 	Log        LogConfig        `yaml:"log"`
@@ -241,6 +242,7 @@ func (c Config) withDefaults() Config {
 	fill(&c.Revision, "unknown")
 	c.Raft = c.Raft.withDefaults()
 	c.Storage = c.Storage.withDefaults()
+	c.Retention = c.Retention.withDefaults()
 	c.Limits = c.Limits.withDefaults()
 	c.TLS = c.TLS.withDefaults()
 	return c

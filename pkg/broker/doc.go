@@ -28,6 +28,7 @@
 //	roles       rolechange.Changer.Run, calls leaderships
 //	dispatcher  owns the way from ledger to state
 //	flusher     brings the state to disk now and then
+//	retention   deletes old segments of the ledger
 //	watchdog    tells the member when its disk hangs
 //	health      keeps grpc.health.v1 true
 //	reloader    looks at certificate files

@@ -130,21 +130,29 @@ func (p *puller) read(q queue, offset state.Offset, limit int) (pulled, error) {
 	case !ok:
 		return got, errorf(CodeUnknownQueue, "topic %q was deleted", q.topic)
 	case offset < first:
-		return got, errorf(CodeOffsetTooLow, "offset %d of %s/%d is below the first, %d (the end is %d)", offset, q.topic, q.number, first, end)
+		return got, tooLow(q, offset, first, end)
 	case offset > end:
 		return got, errorf(CodeOffsetTooHigh, "offset %d of %s/%d is above the end, %d (the first is %d)", offset, q.topic, q.number, end, first)
 	case offset == end:
 		return got, nil
 	}
 	places, err := p.store.Locate(q.id, offset, maxPullBatches)
-	if err != nil {
-		return got, err
+	if err == nil {
+		err = p.fetch(&got, q, places, limit)
 	}
-	if err := p.fetch(&got, q, places, limit); err != nil {
+	if errors.Is(err, state.ErrOffsetTooLow) || errors.Is(err, commitlog.ErrPurged) {
+		first, _, _ := p.store.QueueRange(q.id) // purged while we were looking
+		return pulled{}, tooLow(q, offset, first, end)
+	}
+	if err != nil {
 		return got, err
 	}
 	p.metrics.delivered(q.topic, got)
 	return got, nil
+}
+
+func tooLow(q queue, offset, first, end state.Offset) error {
+	return errorf(CodeOffsetTooLow, "offset %d of %s/%d is below the first, %d (the end is %d)", offset, q.topic, q.number, first, end)
 }
 
 // fetch reads the batches at the places from the ledger. Places that follow one

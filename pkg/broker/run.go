@@ -27,6 +27,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	g.Go(func() error { return b.roles.Run(gctx) })
 	g.Go(func() error { return b.dispatcher.run(gctx) })
 	g.Go(func() error { return b.dispatcher.flush(gctx) })
+	g.Go(func() error { return b.retention.run(gctx) })
 	g.Go(func() error { return b.watchDisk(gctx) })
 	g.Go(func() error { return b.maintainHealth(gctx) })
 	g.Go(func() error { return b.reloadCertificates(gctx) })

@@ -39,12 +39,12 @@ func (s *Store) TopicOfQueue(q QueueID) (name string, number int, ok bool) {
 	return "", 0, false
 }
 
-// QueueRange returns the queue's oldest offset and the next one to be given.
+// QueueRange returns the queue's oldest offset that this member's ledger has and
+// the next one to be given.
 func (s *Store) QueueRange(q QueueID) (first, end Offset, ok bool) {
 	found := s.catalog.Load().queues[q]
 	if found == nil {
 		return 0, 0, false
 	}
-	view := found.view.Load()
-	return view.first, view.end, true
+	return Offset(found.first.Load()), found.view.Load().end, true
 }

@@ -19,7 +19,7 @@ func (s *Store) Locate(q QueueID, from Offset, limit int) ([]Location, error) {
 	}
 	view := found.view.Load()
 	switch {
-	case from < view.first:
+	case from < Offset(found.first.Load()):
 		return nil, ErrOffsetTooLow
 	case from > view.end:
 		return nil, ErrOffsetTooHigh

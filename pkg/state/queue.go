@@ -15,7 +15,8 @@ type queue struct {
 	topic  string
 	number int // within the topic
 	view   atomic.Pointer[queueView]
-	gone   atomic.Bool // its topic is deleted; set before its keys go
+	first  atomic.Int64 // Offset: the oldest one that this member's ledger has, see Retain
+	gone   atomic.Bool  // its topic is deleted; set before its keys go
 
 	// Owned by Apply.
 	end     Offset // the next one to be given
@@ -27,8 +28,8 @@ type queue struct {
 
 // queueView is what readers see of a queue; it never changes.
 type queueView struct {
-	first, end Offset
-	recent     []Location // newest batches without a gap, up to end
+	end    Offset
+	recent []Location // newest batches without a gap, up to end
 }
 
 func newQueue(id QueueID, topic string, number int) *queue {
