@@ -46,11 +46,7 @@ func serve(ctx context.Context, cfg *broker.Config, logs io.Writer) error {
 	for _, warning := range warnings(cfg) {
 		cfg.Logger.Warn(warning)
 	}
-	running, err := broker.New(*cfg)
-	if err != nil {
-		return startError(err)
-	}
-	return startError(running.Run(ctx))
+	return startError(broker.Serve(ctx, *cfg, nil))
 }
 
 // startError gives an error of a broker its exit code and stable code.

@@ -91,6 +91,7 @@ func (b *Broker) ledgerConfig() dledger.Config {
 		MaxPendingProposals: b.cfg.Limits.MaxPendingProposals + reservedProposals,
 		MaxPendingBytes:     int64(b.cfg.Limits.MaxPendingBytes + reservedBytes),
 		PeerCredentials:     b.peerCredentials(),
+		OnNeedsSeed:         b.needsSeed,
 		OnRole:              func(rc member.RoleChange) { b.roles.Notify(rolechange.Of(rc)) },
 		Logger:              b.cfg.Logger, Registerer: b.metrics.registry, // it names the member itself
 	}
@@ -125,6 +126,9 @@ func (b *Broker) build() error {
 	b.router = &router{
 		view: b.view, conn: b.ledger.PeerConn, explain: b.explain, held: b.metrics.heldRequests,
 		room: newBudget(b.cfg.Limits), hold: b.cfg.Limits.HoldTimeout, stopping: b.stop.ctx.Done(),
+	}
+	if b.seeds, err = b.newSeedSource(); err != nil {
+		return err
 	}
 	b.retention = b.newRetention()
 	if err := b.store.Retain(state.Index(b.ledger.Begin())); err != nil {

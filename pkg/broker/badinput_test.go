@@ -150,8 +150,9 @@ func TestStateAheadOfTheLedger(t *testing.T) {
 	anew, err := replayable(100, 0, 95, "D")
 	require.NoError(t, err)
 	require.True(t, anew, "a whole ledger yields the state again")
-	_, err = replayable(100, 10, 95, "D")
-	require.ErrorIs(t, err, ErrDataDir)
+	anew, err = replayable(100, 10, 95, "D")
+	require.NoError(t, err)
+	require.False(t, anew, "the ledger will come that far")
 	_, err = replayable(5, 10, 95, "D")
 	require.EqualError(t, err, "data dir D: the state has entries up to 5 applied, but the ledger begins at 10: what lies between is missing. "+
 		"Put back both from one copy, or seed this member anew from the others. Nothing was changed.")

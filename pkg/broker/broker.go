@@ -17,7 +17,9 @@ import (
 	healthgrpc "google.golang.org/grpc/health"
 
 	"github.com/ledgermq/ledgermq/pkg/dledger"
+	"github.com/ledgermq/ledgermq/pkg/dledger/member"
 	"github.com/ledgermq/ledgermq/pkg/rolechange"
+	"github.com/ledgermq/ledgermq/pkg/seed"
 	"github.com/ledgermq/ledgermq/pkg/state"
 )
 
@@ -40,6 +42,8 @@ type Broker struct {
 	leaderships *leaderships
 	dispatcher  *dispatcher
 	retention   *retention
+	seeds       *seed.Source
+	seedWanted  chan member.ID // capacity 1: the leader says that this member must be seeded
 	hold        *pullHold
 	router      *router
 	errors      *translator
@@ -99,6 +103,7 @@ type Addrs struct {
 func New(cfg Config) (*Broker, error) {
 	cfg = cfg.withDefaults()
 	b := &Broker{cfg: cfg, log: cfg.Logger.With("member", cfg.Node.ID)}
+	b.seedWanted = make(chan member.ID, 1)
 	b.setPhase(phaseStarting)
 	b.stop.ctx, b.stop.begin = context.WithCancel(context.Background())
 	b.stop.killed, b.stop.kill = context.WithCancel(context.Background())
@@ -120,6 +125,14 @@ func (b *Broker) open() error {
 		return err
 	}
 	b.metrics = newMetrics(b.cfg)
+	installed, err := b.dir.finishSwitch()
+	if err != nil {
+		return err
+	}
+	if installed {
+		b.metrics.seed.seeds.WithLabelValues("installed").Inc()
+		b.log.Info("seed installed")
+	}
 	if err := b.loadCertificates(); err != nil {
 		return err
 	}
@@ -238,10 +251,14 @@ func (b *Broker) cutSockets() {
 func (b *Broker) close(fault error) error {
 	_ = b.streams.Wait() // the readers of streams return no errors
 	b.setPhase(phaseStopped)
+	var seeded *seedReady
 	switch {
 	case b.stop.killed.Err() != nil:
 		b.abandonRest()
 		return ErrKilled
+	case errors.As(fault, &seeded):
+		b.stop.kill() // nothing left to kill
+		return b.closeSeeded(seeded.manifest)
 	case fault != nil:
 		b.abandon()
 		return fault

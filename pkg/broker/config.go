@@ -132,6 +132,10 @@ type StorageConfig struct {
 	TailCacheBytes Size `yaml:"tail_cache_bytes"`
 	// StateCacheBytes is the block cache of the state store: default 64 MiB.
 	StateCacheBytes Size `yaml:"state_cache_bytes"`
+	// SeedRate bounds what members that are seeded read from this one, all together,
+	// in bytes per second: 1 MiB to 64 GiB, default 64 MiB. More costs disk and
+	// network that clients need, less keeps a member away for longer.
+	SeedRate Size `yaml:"seed_rate"`
 }
 
 // LimitsConfig bounds everything that could grow. Whoever meets a limit is told
@@ -260,6 +264,7 @@ func (s StorageConfig) withDefaults() StorageConfig {
 	fill(&s.SegmentBytes, 256*mebibyte)
 	fill(&s.TailCacheBytes, 64*mebibyte)
 	fill(&s.StateCacheBytes, 64*mebibyte)
+	fill(&s.SeedRate, 64*mebibyte)
 	return s
 }
 

@@ -90,6 +90,7 @@ func (c Config) validateStorage() error {
 		within("storage.segment_bytes (at least 2 × limits.max_batch_bytes)", c.Storage.SegmentBytes, 2*c.Limits.MaxBatchBytes, 4*gibibyte),
 		within("storage.tail_cache_bytes", c.Storage.TailCacheBytes, mebibyte, 64*gibibyte),
 		within("storage.state_cache_bytes", c.Storage.StateCacheBytes, mebibyte, 64*gibibyte),
+		within("storage.seed_rate", c.Storage.SeedRate, mebibyte, 64*gibibyte),
 	)
 }
 

@@ -41,10 +41,15 @@ type dispatcher struct {
 func (d *dispatcher) run(ctx context.Context) error {
 	applied := commitlog.Index(d.store.Applied())
 	d.ledger.Applied(applied+1, nil) // where the state stands from before
-	for {
+	for first := true; ; first = false {
 		committed, err := d.ledger.WaitCommitted(ctx, applied)
 		if err != nil {
 			return ended(ctx, "wait for committed entries", err)
+		}
+		if first {
+			if err := d.joins(applied); err != nil {
+				return ended(ctx, "carry the state on", err)
+			}
 		}
 		for applied < committed {
 			last, err := d.step(applied+1, committed)
@@ -160,17 +165,33 @@ func (d *dispatcher) flush(ctx context.Context) error {
 	}
 }
 
-// replayable says whether the ledger can carry the state on. A state that is
-// ahead is one that a power cut left: committed entries were applied whose copy
-// here was not on disk yet. A whole ledger yields it anew; with anything less, a
-// guess would be needed.
+// joins makes sure that the entry at which the state stands is the one that the
+// ledger has there, now that the ledger has come that far: the same index and term
+// are the same history.
+func (d *dispatcher) joins(applied commitlog.Index) error {
+	if applied == commitlog.NoIndex {
+		return nil
+	}
+	term, err := d.ledger.TermAt(applied)
+	if err != nil {
+		return err
+	}
+	if tip := d.store.Tip(); int64(term) != int64(tip.Term) {
+		return fmt.Errorf("the state ends with entry %d of term %d, the ledger has there one of term %d: they are not of the same group and moment; "+
+			"remove the data directory, and this member is seeded anew", applied, tip.Term, term)
+	}
+	return nil
+}
+
+// replayable says whether the ledger can carry the state on. A state may be ahead
+// in two ways: a seed puts it there, and a power cut may leave committed entries
+// applied whose copy here was not on disk yet. A whole ledger yields it anew. One
+// that begins later is waited for: nothing is applied until it has the entry at
+// which the state stands, and dispatcher.joins has compared the two (ADR 0013).
 func replayable(applied, begin, end commitlog.Index, dir string) (anew bool, err error) {
 	switch {
 	case applied > end && begin == 0:
 		return true, nil
-	case applied > end:
-		return false, dirErrorf("data dir %s: the state has entry %d applied, but the ledger ends at %d and no longer begins at 0: they are not of the same moment. "+
-			"Put back both from one copy, or seed this member anew from the others. Nothing was changed.", dir, applied, end)
 	case applied+1 < begin:
 		return false, dirErrorf("data dir %s: the state has entries up to %d applied, but the ledger begins at %d: what lies between is missing. "+
 			"Put back both from one copy, or seed this member anew from the others. Nothing was changed.", dir, applied, begin)
@@ -184,7 +205,7 @@ func appliedTerm(ledger *dledger.Server, applied commitlog.Index) (member.Term, 
 		return member.NoTerm, nil
 	}
 	term, err := ledger.TermAt(applied)
-	if errors.Is(err, commitlog.ErrPurged) {
+	if errors.Is(err, commitlog.ErrPurged) || errors.Is(err, commitlog.ErrBeyondEnd) {
 		return member.NoTerm, nil
 	}
 	if err != nil {

@@ -28,6 +28,8 @@
 //	roles       rolechange.Changer.Run, calls leaderships
 //	dispatcher  owns the way from ledger to state
 //	flusher     brings the state to disk now and then
+//	seeds       drops the seeds that nobody reads any more
+//	seeder      fetches a seed when the leader says that this member needs one
 //	retention   deletes old segments of the ledger
 //	watchdog    tells the member when its disk hangs
 //	health      keeps grpc.health.v1 true

@@ -33,6 +33,7 @@ type metrics struct {
 	sendErrors                *prometheus.CounterVec
 	certExpiry                *prometheus.GaugeVec
 	heldRequests              prometheus.Gauge
+	seed                      *seedMetrics
 
 	topicOf func(state.QueueID) (topic string, queue int, ok bool)
 	mu      struct {
@@ -74,6 +75,7 @@ func newMetrics(cfg Config) *metrics {
 	m.registry.MustRegister(m.grpc, m.received, m.receivedBytes, m.deliveries, m.deliveryBytes, send, m.sendErrors,
 		m.certExpiry, m.heldRequests, build, newDiskCollector(cfg.Node.Data), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.seed = newSeedMetrics(m.registry)
 	return m
 }
 

@@ -21,7 +21,7 @@ type retention struct {
 	store   *state.Store
 	log     *slog.Logger
 	metrics *retentionMetrics
-	pinned  func() (commitlog.Index, bool) // the first entry that a running seed needs
+	allow   func(before int64) int64 // what running seeds leave to purge
 	wall    func() time.Time
 	mono    func() time.Duration
 	clock   clockGuard
@@ -33,7 +33,7 @@ func (b *Broker) newRetention() *retention {
 	return &retention{
 		cfg: b.cfg.Retention, ledger: b.ledger, store: b.store, log: b.log,
 		metrics: newRetentionMetrics(b.metrics.registry),
-		pinned:  func() (commitlog.Index, bool) { return 0, false },
+		allow:   b.seeds.Allow,
 		wall:    func() time.Time { return time.Now().Round(0) }, // without the monotonic reading
 		mono:    func() time.Duration { return time.Since(began) },
 		clock:   clockGuard{settles: clockSettles},
@@ -103,7 +103,7 @@ func (r *retention) decide(segments []commitlog.SegmentInfo, now time.Time, stea
 		if s.Last >= limit {
 			break
 		}
-		goes := r.cfg.Size != 0 && size > int64(r.cfg.Size)
+		goes := r.cfg.Size != 0 && size-s.Bytes >= int64(r.cfg.Size)
 		if !goes && r.cfg.Age != 0 && steady && s.Last >= s.First {
 			newest, err := r.ledger.AppendTime(s.Last)
 			if err != nil {
@@ -122,16 +122,15 @@ func (r *retention) decide(segments []commitlog.SegmentInfo, now time.Time, stea
 // limit is the first entry that must stay.
 func (r *retention) limit() commitlog.Index {
 	limit := commitlog.Index(r.store.DurableApplied()) + 1
-	limit = min(limit, r.ledger.Status().Commit+1)
-	if pin, ok := r.pinned(); ok {
-		limit = min(limit, pin)
-	}
-	return limit
+	return min(limit, r.ledger.Status().Commit+1)
 }
 
 // purge moves the queues' first offsets and then deletes: a pull is told that its
 // offset is too low before the entries are gone.
 func (r *retention) purge(segments []commitlog.SegmentInfo, before commitlog.Index) error {
+	if before > segments[0].First {
+		before = commitlog.Index(r.allow(int64(before)))
+	}
 	if before <= segments[0].First {
 		return nil
 	}

@@ -13,8 +13,9 @@ type RetentionConfig struct {
 	// ledger that keeps everything fills its disk one day; one that deletes without
 	// having been asked to loses messages that somebody counted on.
 	Age time.Duration `yaml:"age"`
-	// Size bounds the bytes of the segment files: at least two segments. The active
-	// segment always stays. Default 0: no bound.
+	// Size is how many bytes of segment files are kept at least, 2 MiB or more: a
+	// segment goes when those after it have that many. The files take up to a segment
+	// more. Default 0: no bound.
 	Size Size `yaml:"size"`
 	// CheckInterval is how often the ledger is looked at: 10 ms to 1 h, default 30 s.
 	CheckInterval time.Duration `yaml:"check_interval"`

@@ -13,7 +13,6 @@ import (
 	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
 
 	"github.com/ledgermq/ledgermq/pkg/batch"
-	"github.com/ledgermq/ledgermq/pkg/commitlog"
 )
 
 // smallSegments makes a few batches fill a segment.
@@ -95,12 +94,17 @@ func TestRetentionByAge(t *testing.T) {
 	queue := n.createTopic("t", 1)[0]
 	n.publishBulk(queue, 0, 19)
 	wall, mono := time.Now(), time.Duration(0)
-	pin, pinned := commitlog.Index(0), true
+	pin, pinned := int64(0), true
 	r := &retention{
 		cfg: RetentionConfig{Age: 72 * time.Hour}, ledger: n.b.ledger, store: n.b.store, log: n.b.log,
 		metrics: newRetentionMetrics(prometheus.NewRegistry()),
-		pinned:  func() (commitlog.Index, bool) { return pin, pinned },
-		wall:    func() time.Time { return wall }, mono: func() time.Duration { return mono },
+		allow: func(before int64) int64 {
+			if pinned {
+				return min(before, pin)
+			}
+			return before
+		},
+		wall: func() time.Time { return wall }, mono: func() time.Duration { return mono },
 		clock: clockGuard{settles: time.Minute},
 	}
 	pass := func(d time.Duration) { wall, mono = wall.Add(d), mono+d }

@@ -28,6 +28,8 @@ func (b *Broker) Run(ctx context.Context) error {
 	g.Go(func() error { return b.dispatcher.run(gctx) })
 	g.Go(func() error { return b.dispatcher.flush(gctx) })
 	g.Go(func() error { return b.retention.run(gctx) })
+	g.Go(func() error { return b.expireSeeds(gctx) })
+	g.Go(func() error { return b.fetchSeeds(gctx) })
 	g.Go(func() error { return b.watchDisk(gctx) })
 	g.Go(func() error { return b.maintainHealth(gctx) })
 	g.Go(func() error { return b.reloadCertificates(gctx) })

@@ -93,6 +93,7 @@ func (b *Broker) newPeerServer() *grpc.Server {
 	s := grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(int(receive)))...)
 	b.registerServices(s)
 	b.ledger.Register(s)
+	dledgerv1.RegisterSeedServiceServer(s, seedService{broker: b})
 	b.metrics.grpc.InitializeMetrics(s)
 	return s
 }

@@ -84,6 +84,10 @@ type Config struct {
 	// OnRole is told every change of role, term or leader, in order, from the
 	// state maintainer: it must not block. Nil: nobody.
 	OnRole func(member.RoleChange)
+	// OnNeedsSeed is told, from a handler, that the leader says this member lacks
+	// entries that are purged; again and again while that is so. It must not block.
+	// Nil: nobody.
+	OnNeedsSeed func(leader member.ID)
 
 	// Logger receives decisions, not entries. Default: slog.Default.
 	Logger *slog.Logger
@@ -121,6 +125,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Dial == nil {
 		c.Dial = dialTCP
+	}
+	if c.OnNeedsSeed == nil {
+		c.OnNeedsSeed = func(member.ID) {}
 	}
 	if c.OnRole == nil {
 		c.OnRole = func(member.RoleChange) {}

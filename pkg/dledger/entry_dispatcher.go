@@ -71,6 +71,7 @@ func pause(ctx context.Context, d time.Duration) {
 func (s *Server) pushUntilLost(ctx context.Context, p *peer) error {
 	streamCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	p.lagging.Store(false) // it may have been seeded
 	stream, err := dledgerv1.NewDLedgerServiceClient(p.bulk).Push(streamCtx, grpc.WaitForReady(true))
 	if err != nil {
 		return err
@@ -180,7 +181,7 @@ func (s *Server) readPush(p *peer, r member.PushRequest) (wire *pushFrame, last 
 	frame, err := s.ledger.Read(logIndex(r.First), logIndex(r.Last), s.cfg.MaxPushBytes)
 	switch {
 	case errors.Is(err, commitlog.ErrPurged):
-		p.log.Warn("peer needs entries that are purged here: it must be seeded", "index", int64(r.First))
+		s.noteLagging(p, r)
 		return nil, r.Last, nil
 	case errors.Is(err, commitlog.ErrBeyondEnd), errors.Is(err, commitlog.ErrClosed):
 		return nil, r.Last, nil

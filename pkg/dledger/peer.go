@@ -41,6 +41,7 @@ type peer struct {
 	active   atomic.Pointer[time.Time] // since when the outgoing stream is up; nil: it is not
 	info     atomic.Pointer[memberInfo]
 	diverged atomic.Bool // its history is known to differ from ours
+	lagging  atomic.Bool // it needs entries that are purged here
 
 	mu struct {
 		sync.Mutex

@@ -54,6 +54,9 @@ func (s peerService) HeartBeat(ctx context.Context, r *dledgerv1.HeartBeatReques
 	resp := s.heartBeatResponseToWire(m, r.GetHeader())
 	if m.Code == member.Success {
 		s.learnMembers(ctx, r.GetMembers())
+		if r.GetNeedsSeed() {
+			s.cfg.OnNeedsSeed(member.ID(r.GetLeader()))
+		}
 		resp.Divergent = s.compareDigest(s.peers[member.ID(r.GetLeader())], r)
 	}
 	return resp, nil

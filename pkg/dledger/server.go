@@ -91,13 +91,18 @@ func Open(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-func openLedger(cfg Config) (*commitlog.Log, error) {
+// logConfig is what the commit log is told.
+func logConfig(cfg Config) commitlog.Config {
 	lc := cfg.Log
 	lc.Dir = filepath.Join(cfg.Dir, logDirName)
 	lc.ClusterID, lc.Group, lc.MemberID = cfg.ClusterID, cfg.Group, string(cfg.ID)
 	lc.Logger, lc.Registerer = cfg.Logger, cfg.Registerer
 	lc.TolerateDamage = len(cfg.Peers) > 1
-	ledger, err := commitlog.Open(lc)
+	return lc
+}
+
+func openLedger(cfg Config) (*commitlog.Log, error) {
+	ledger, err := commitlog.Open(logConfig(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("open commit log: %w", err)
 	}

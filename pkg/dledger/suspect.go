@@ -187,6 +187,3 @@ func (s *Server) AwaitReadable(ctx context.Context, i commitlog.Index) error {
 		}
 	}
 }
-
-// TermAt is the term of an entry of this member's log, also of a damaged one.
-func (s *Server) TermAt(i commitlog.Index) (commitlog.Term, error) { return s.ledger.TermAt(i) }

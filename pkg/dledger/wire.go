@@ -50,7 +50,7 @@ func (s *Server) voteResponseFromWire(p *peer, r *dledgerv1.VoteResponse) (membe
 func (s *Server) heartBeatRequestToWire(m member.HeartBeatRequest) *dledgerv1.HeartBeatRequest {
 	r := &dledgerv1.HeartBeatRequest{
 		Header: s.header(m.To), Term: int64(m.Term), Leader: string(m.Leader), CommitIndex: int64(m.Commit),
-		Members: s.directory(), DigestIndex: int64(member.NoIndex),
+		Members: s.directory(), DigestIndex: int64(member.NoIndex), NeedsSeed: s.needsSeed(m.To),
 		Proves: string(m.Proves), ProofIndex: int64(m.ProofIndex),
 	}
 	if d, ok := s.digestAt(logIndex(m.Commit)); ok {

@@ -680,8 +680,10 @@ type HeartBeatRequest struct {
 	Digest      uint32 `protobuf:"varint,7,opt,name=digest,proto3" json:"digest,omitempty"`
 	// proves names the receiver's incarnation if that may vote from now on, because
 	// it holds everything up to proof_index; empty: nothing of the kind.
-	Proves        string `protobuf:"bytes,8,opt,name=proves,proto3" json:"proves,omitempty"`
-	ProofIndex    int64  `protobuf:"varint,9,opt,name=proof_index,json=proofIndex,proto3" json:"proof_index,omitempty"`
+	Proves     string `protobuf:"bytes,8,opt,name=proves,proto3" json:"proves,omitempty"`
+	ProofIndex int64  `protobuf:"varint,9,opt,name=proof_index,json=proofIndex,proto3" json:"proof_index,omitempty"`
+	// needs_seed is set when the receiver lacks entries that the leader has purged.
+	NeedsSeed     bool `protobuf:"varint,20,opt,name=needs_seed,json=needsSeed,proto3" json:"needs_seed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -777,6 +779,13 @@ func (x *HeartBeatRequest) GetProofIndex() int64 {
 		return x.ProofIndex
 	}
 	return 0
+}
+
+func (x *HeartBeatRequest) GetNeedsSeed() bool {
+	if x != nil {
+		return x.NeedsSeed
+	}
+	return false
 }
 
 type HeartBeatResponse struct {
@@ -1541,7 +1550,7 @@ const file_dledger_v1_dledger_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vclient_addr\x18\x02 \x01(\tR\n" +
 	"clientAddr\x12 \n" +
-	"\vincarnation\x18\x03 \x01(\tR\vincarnation\"\xb3\x02\n" +
+	"\vincarnation\x18\x03 \x01(\tR\vincarnation\"\xd2\x02\n" +
 	"\x10HeartBeatRequest\x12*\n" +
 	"\x06header\x18\x01 \x01(\v2\x12.dledger.v1.HeaderR\x06header\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x03R\x04term\x12\x16\n" +
@@ -1552,7 +1561,9 @@ const file_dledger_v1_dledger_proto_rawDesc = "" +
 	"\x06digest\x18\a \x01(\rR\x06digest\x12\x16\n" +
 	"\x06proves\x18\b \x01(\tR\x06proves\x12\x1f\n" +
 	"\vproof_index\x18\t \x01(\x03R\n" +
-	"proofIndex\"\x95\x03\n" +
+	"proofIndex\x12\x1d\n" +
+	"\n" +
+	"needs_seed\x18\x14 \x01(\bR\tneedsSeed\"\x95\x03\n" +
 	"\x11HeartBeatResponse\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x03R\x04term\x12,\n" +
 	"\x04code\x18\x02 \x01(\x0e2\x18.dledger.v1.ResponseCodeR\x04code\x12\x1d\n" +

@@ -1,0 +1,165 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	dledgerv1 "github.com/ledgermq/ledgermq/proto/dledger/v1"
+
+	"github.com/ledgermq/ledgermq/pkg/commitlog"
+	"github.com/ledgermq/ledgermq/pkg/dledger/member"
+	"github.com/ledgermq/ledgermq/pkg/seed"
+	"github.com/ledgermq/ledgermq/pkg/state"
+)
+
+const (
+	// seedOfferTimeout bounds the making of a seed, for which all files of the state
+	// are read once; seedReadTimeout the reading of one piece.
+	seedOfferTimeout = 30 * time.Minute
+	seedReadTimeout  = time.Minute
+	// seedRetry is the wait after a try that failed.
+	seedRetry = time.Second
+)
+
+// errSeedUnneeded is a seed that this member can do without: the leader can push
+// what it lacks.
+var errSeedUnneeded = errors.New("the ledger here can be carried on without a seed")
+
+// seedReady ends Run: a whole seed is staged, and the ledger must be closed for
+// the switch.
+type seedReady struct{ manifest *seed.Manifest }
+
+func (e *seedReady) Error() string {
+	return fmt.Sprintf("seed %s is here, up to entry %d: to be installed", e.manifest.ID(), e.manifest.Applied)
+}
+
+// needsSeed notes that the leader says so.
+func (b *Broker) needsSeed(leader member.ID) {
+	select {
+	case b.seedWanted <- leader: // capacity 1
+	default:
+	}
+}
+
+// fetchSeeds waits until this member needs a seed, and brings it. It returns a
+// *seedReady, or nil when ctx is done.
+func (b *Broker) fetchSeeds(ctx context.Context) error {
+	for {
+		var leader member.ID
+		select {
+		case <-ctx.Done():
+			return nil
+		case leader = <-b.seedWanted:
+		}
+		m, err := b.fetchSeed(ctx, leader)
+		b.metrics.seed.missing.Set(0)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			return &seedReady{m}
+		case errors.Is(err, errSeedUnneeded):
+			b.metrics.seed.seeds.WithLabelValues("unneeded").Inc()
+		default:
+			b.metrics.seed.seeds.WithLabelValues("failed").Inc()
+			b.log.Error("seed not fetched; what is here is kept and the rest asked for again", "from", string(leader), "error", err)
+		}
+		pause(ctx, seedRetry)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+func (b *Broker) fetchSeed(ctx context.Context, leader member.ID) (*seed.Manifest, error) {
+	conn, ok := b.ledger.PeerConn(leader)
+	if !ok {
+		return nil, fmt.Errorf("member %q is not in the group", leader)
+	}
+	b.log.Warn("the leader has purged what this member lacks: fetching a seed", "from", string(leader), "end", int64(b.ledger.Status().End))
+	giver := &seedGiver{broker: b, leader: leader, client: dledgerv1.NewSeedServiceClient(conn)}
+	m, err := seed.Fetch(ctx, seed.FetchConfig{
+		Dir:      b.dir.staged(),
+		Progress: func(have, total int64) { b.metrics.seed.missing.Set(float64(total - have)) },
+		Accept: func(m *seed.Manifest) error {
+			giver.origin = originOf(m)
+			return b.acceptSeed(m)
+		},
+	}, giver)
+	if err != nil {
+		return nil, err
+	}
+	return m, b.checkSeed(m)
+}
+
+// acceptSeed refuses a seed that is another group's, or of no use.
+func (b *Broker) acceptSeed(m *seed.Manifest) error {
+	if m.ClusterID != b.cfg.Cluster.ID || m.Group != group {
+		return fmt.Errorf("%w: it is of group %q in cluster %q", seed.ErrManifest, m.Group, m.ClusterID)
+	}
+	if term := int64(b.ledger.Status().Term); m.PrevTerm > term {
+		return fmt.Errorf("%w: its ledger is of term %d, this member is in term %d", seed.ErrManifest, m.PrevTerm, term)
+	}
+	if !b.ledger.Lacks(originOf(m)) {
+		return errSeedUnneeded
+	}
+	return nil
+}
+
+// checkSeed makes sure that the state which came is the one that was offered. If
+// it is not, another try would bring the same: it is thrown away.
+func (b *Broker) checkSeed(m *seed.Manifest) error {
+	tip, err := state.Inspect(seed.Files(b.dir.staged()))
+	want := state.Tip{Index: state.Index(m.Applied), Term: state.Term(m.AppliedTerm), Hash: m.StateHash}
+	if err == nil && tip != want {
+		err = fmt.Errorf("%w: the state is %+v, offered was %+v", seed.ErrDamaged, tip, want)
+	}
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(b.dir.staged()))
+	}
+	return nil
+}
+
+func originOf(m *seed.Manifest) commitlog.Origin {
+	return commitlog.Origin{Begin: commitlog.Index(m.Begin), PrevTerm: commitlog.Term(m.PrevTerm), PrevChain: m.PrevChain}
+}
+
+// seedGiver is the leader as a seed.Giver, on the bulk connection.
+type seedGiver struct {
+	broker *Broker
+	leader member.ID
+	client dledgerv1.SeedServiceClient
+	origin commitlog.Origin
+}
+
+// Offer implements seed.Giver.
+func (g *seedGiver) Offer(ctx context.Context, resume string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, seedOfferTimeout)
+	defer cancel()
+	resp, err := g.client.OfferSeed(ctx, &dledgerv1.OfferSeedRequest{Header: g.broker.ledger.Header(g.leader), Resume: resume})
+	return resp.GetManifest(), err
+}
+
+// Read implements seed.Giver. It gives up when another leader has brought what was
+// lacking.
+func (g *seedGiver) Read(ctx context.Context, id, file string, offset int64, limit int) ([]byte, uint32, error) {
+	if !g.broker.ledger.Lacks(g.origin) {
+		return nil, 0, errSeedUnneeded
+	}
+	ctx, cancel := context.WithTimeout(ctx, seedReadTimeout)
+	defer cancel()
+	resp, err := g.client.ReadSeed(ctx, &dledgerv1.ReadSeedRequest{
+		Header: g.broker.ledger.Header(g.leader), Id: id, File: file, Offset: offset, MaxBytes: int32(limit),
+	})
+	g.broker.metrics.seed.bytes.WithLabelValues("received").Add(float64(len(resp.GetData())))
+	return resp.GetData(), resp.GetCrc(), err
+}

@@ -1,0 +1,166 @@
+package broker
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+
+	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
+)
+
+// serve starts the node as the program does: it is opened again when it was
+// seeded. The channel gets each broker that is opened; whoever takes one from it
+// makes it the node's.
+func (n *node) serve() <-chan *Broker {
+	n.t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	opened := make(chan *Broker, 8)
+	n.stop, n.done = stop, make(chan error, 1)
+	go func(done chan<- error, cfg Config) {
+		done <- Serve(ctx, cfg, func(b *Broker) { opened <- b })
+	}(n.done, n.cfg)
+	n.take(opened)
+	n.t.Cleanup(func() {
+		stop()
+		n.b.Kill()
+	})
+	return opened
+}
+
+// take waits for the next broker of a node that is served.
+func (n *node) take(opened <-chan *Broker) {
+	n.t.Helper()
+	select {
+	case n.b = <-opened:
+	case err := <-n.done:
+		n.t.Fatalf("%s ended: %v", n.cfg.Node.ID, err)
+	case <-time.After(patience):
+		n.t.Fatalf("%s was not opened (again)", n.cfg.Node.ID)
+	}
+	n.conn.ResetConnectBackoff()
+}
+
+// seedCluster is a group that keeps about four segments. It returns when the
+// victim, a follower, is down and the others have purged what it lacks: the
+// numbers 0 to 9 were published before, those to 59 after.
+func seedCluster(t *testing.T, change func(*Config)) (c *cluster, leader, other, victim *node, queue uint32) {
+	t.Helper()
+	c = startCluster(t, 3, func(cfg *Config) {
+		smallSegments(cfg)
+		cfg.Raft.MaxHeartbeatLeak = 100 // a slow disk shall not change the leader
+		cfg.Retention = RetentionConfig{Size: 4 * mebibyte, CheckInterval: 10 * time.Millisecond}
+		if change != nil {
+			change(cfg)
+		}
+	})
+	leader, followers := c.leader()
+	victim, other = followers[0], followers[1]
+	queue = leader.createTopic("t", 1)[0]
+	leader.publishBulk(queue, 0, 9)
+	victim.awaitApplied(int64(leader.b.ledger.Status().Commit))
+	victim.shutdown()
+	leader.publishBulk(queue, 10, 59)
+	leader.awaitPurged(20)
+	other.awaitPurged(20)
+	return c, leader, other, victim, queue
+}
+
+// awaitPurged waits until the ledger begins at the entry or later.
+func (n *node) awaitPurged(entry int64) {
+	n.t.Helper()
+	n.awaitApplied(entry + 30)
+	require.Eventually(n.t, func() bool {
+		return n.b.store.Flush() == nil && int64(n.b.ledger.Begin()) >= entry
+	}, patience, 5*time.Millisecond)
+}
+
+// requireSame waits until both nodes have applied the same, and compares ledger
+// and state.
+func requireSame(t *testing.T, a, b *node) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		crcA, atA := a.b.ledger.LogHash()
+		crcB, atB := b.b.ledger.LogHash()
+		return atA == atB && crcA == crcB && int64(a.b.store.Applied()) == int64(atA) && a.b.store.Tip() == b.b.store.Tip()
+	}, patience, 5*time.Millisecond)
+	mine, _, err := a.b.store.FullHash()
+	require.NoError(t, err)
+	theirs, _, err := b.b.store.FullHash()
+	require.NoError(t, err)
+	require.Equal(t, mine, theirs)
+}
+
+// rawFrom reads the stored bytes of queue 0 of topic t from offset on.
+func (n *node) rawFrom(offset int64) (all []byte) {
+	n.t.Helper()
+	for {
+		resp, err := n.messaging.Pull(n.ctx(), &brokerv1.PullRequest{Topic: "t", Offset: offset})
+		require.NoError(n.t, err)
+		if len(resp.GetInfos()) == 0 {
+			return all
+		}
+		all = append(all, resp.GetBatches()...)
+		offset = resp.GetInfos()[len(resp.GetInfos())-1].GetBaseOffset() + 1
+	}
+}
+
+// leadOn hands the leadership to n and waits until it serves.
+func (n *node) leadOn(c *cluster) {
+	n.t.Helper()
+	require.Eventually(n.t, func() bool {
+		_, err := n.admin.TransferLeadership(n.ctx(), &brokerv1.TransferLeadershipRequest{Transferee: n.cfg.Node.ID})
+		return err == nil
+	}, patience, 50*time.Millisecond)
+	leader, _ := c.leader()
+	require.Equal(n.t, n.cfg.Node.ID, leader.cfg.Node.ID)
+}
+
+// TestLaggingMemberIsSeeded is the whole way: a member comes back whose next
+// entries are purged everywhere, and becomes a full member again by itself.
+func TestLaggingMemberIsSeeded(t *testing.T) {
+	c, leader, other, victim, queue := seedCluster(t, nil)
+	opened := victim.serve()
+	victim.take(opened)
+	requireSame(t, leader, victim)
+	require.EqualValues(t, 1, testutil.ToFloat64(victim.b.metrics.seed.seeds.WithLabelValues("installed")))
+	require.Positive(t, testutil.ToFloat64(leader.b.metrics.seed.bytes.WithLabelValues("sent")))
+	for _, gone := range []string{stagedDir, switchMarker, oldStateDir} {
+		require.NoFileExists(t, filepath.Join(victim.cfg.Node.Data, gone))
+		require.NoDirExists(t, filepath.Join(victim.cfg.Node.Data, gone))
+	}
+	require.NoDirExists(t, victim.b.dir.log()+oldSuffix)
+
+	leader.publishBulk(queue, 60, 64)
+	requireSame(t, leader, victim)
+	requireSame(t, other, victim)
+	first := max(leader.firstOffset("t"), other.firstOffset("t"))
+	before := leader.rawFrom(first + 8) // retention goes on: not the oldest
+	victim.leadOn(c)
+	require.Equal(t, before, victim.rawFrom(first+8), "byte for byte")
+	mine := victim.firstOffset("t")
+	require.Positive(t, mine)
+	require.Equal(t, numbers(int(mine), 64), victim.pullNumbers("t", mine))
+	_, err := victim.messaging.Pull(victim.ctx(), &brokerv1.PullRequest{Topic: "t", Offset: mine - 1})
+	requireCode(t, err, CodeOffsetTooLow, "definite")
+	victim.publishBulk(queue, 65, 66)
+	victim.shutdown()
+	again := victim.serve()
+	require.Empty(t, again, "a restart needs no seed")
+	requireSame(t, other, victim)
+}
+
+// TestWipedMemberIsSeeded takes the whole directory away.
+func TestWipedMemberIsSeeded(t *testing.T) {
+	_, leader, _, victim, queue := seedCluster(t, nil)
+	require.NoError(t, os.RemoveAll(victim.cfg.Node.Data))
+	opened := victim.serve()
+	victim.take(opened)
+	requireSame(t, leader, victim)
+	leader.publishBulk(queue, 60, 61)
+	requireSame(t, leader, victim)
+}
