@@ -67,9 +67,11 @@ func (d *dispatcher) run(ctx context.Context) error {
 	}
 }
 
-// ended is nil once ctx is done: then errors are what stopping looks like.
+// ended is nil once ctx is done or the ledger ends: then errors are what stopping looks
+// like. Why the ledger ends, its own Run returns, and no other error may come first.
 func ended(ctx context.Context, doing string, err error) error {
-	if ctx.Err() != nil {
+	var ledger *dledger.Error
+	if ctx.Err() != nil || errors.As(err, &ledger) && ledger.Code == dledger.CodeShuttingDown {
 		return nil
 	}
 	return fmt.Errorf("dispatcher: %s: %w", doing, err)
