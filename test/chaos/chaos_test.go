@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +16,8 @@ import (
 var (
 	forFlag  = flag.Duration("chaos.for", 0, "inject faults for so long (default: a smoke test of a few seconds)")
 	seedFlag = flag.Uint64("chaos.seed", 0, "what the nemesis and the clients do follows from it; 0: from the clock")
-	keepFlag = flag.String("chaos.keep", "", "keep the history in this directory; without it, only when something is wrong")
+	onlyFlag = flag.String("chaos.only", "", "only these kinds of faults, separated by commas")
+	keepFlag = flag.Bool("chaos.keep", false, "keep history and logs even if nothing is wrong")
 )
 
 // verdict is the last line of a run; TestMain prints it after everything else.
@@ -63,20 +65,20 @@ func runTests(m *testing.M) int {
 	return code
 }
 
-// leave removes the directory of a run, but for a history that is worth keeping.
+// leave removes the directory of a run, but for history and logs that are worth
+// keeping.
 func leave(dir string, code int) int {
-	past := filepath.Join(dir, "history.jsonl")
-	keep := *keepFlag
-	if keep == "" && code != 0 {
-		keep = os.TempDir()
+	if code == 0 && !*keepFlag {
+		_ = os.RemoveAll(dir)
+		return code
 	}
-	if _, err := os.Stat(past); err == nil && keep != "" {
-		to := filepath.Join(keep, fmt.Sprintf("history-%d.jsonl", os.Getpid()))
-		if text, err := os.ReadFile(past); err == nil && os.WriteFile(to, text, 0o600) == nil {
-			fmt.Fprintln(os.Stderr, "chaos: the history is kept: broker verify history", to)
+	all, _ := os.ReadDir(dir)
+	for _, e := range all {
+		if ext := filepath.Ext(e.Name()); ext != ".jsonl" && ext != ".log" {
+			_ = os.RemoveAll(filepath.Join(dir, e.Name()))
 		}
 	}
-	_ = os.RemoveAll(dir)
+	fmt.Fprintf(os.Stderr, "chaos: history and logs are kept: broker verify history %s\n", filepath.Join(dir, "history.jsonl"))
 	return code
 }
 
@@ -91,13 +93,13 @@ func TestChaos(t *testing.T) {
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
 	}
-	fmt.Printf("chaos: seed %d; again: go test ./test/chaos -run TestChaos -v -args -chaos.for %v -chaos.seed %d\n", seed, wall, seed)
+	fmt.Printf("chaos: seed %d; again: go test ./test/chaos -run TestChaos -v -args -chaos.for %v -chaos.seed %d -chaos.only %q\n", seed, wall, seed, *onlyFlag)
 	dir := os.Getenv(dirEnv)
 	m := probe(dir, noNamespaces == nil, noNamespaces)
 	m.tell(os.Stdout)
 
 	r := newRun(t, m, dir, seed, "")
-	r.storm(newNemesis(t.Context(), t, m, r, p), func(n *nemesis) { n.rage(time.Now().Add(wall)) })
+	r.storm(newNemesis(t.Context(), t, m, r, p, only()), func(n *nemesis) { n.rage(time.Now().Add(wall)) })
 	r.converge()
 	r.restartCold()
 	r.converge()
@@ -105,6 +107,14 @@ func TestChaos(t *testing.T) {
 	report, err := r.record.close()
 	must(t, err)
 	r.judge(report)
+}
+
+// only lists the kinds that -chaos.only names.
+func only() []string {
+	if *onlyFlag == "" {
+		return nil
+	}
+	return strings.Split(*onlyFlag, ",")
 }
 
 // judge prints what came of a run and fails the test if anything is wrong.
@@ -122,10 +132,16 @@ func (r *run) judge(report history.Report) {
 		r.t.Errorf("a run that proves nothing: %d unjudged, %d copies, %d acknowledged, %d faults", report.Unjudged, report.Copies, report.Acked, len(r.faults))
 	}
 	printOutages(os.Stdout, r.faults, r.record.sortedAcks())
+	printLongest(os.Stdout, r.faults, r.record.sortedAcks())
 	fmt.Printf("brokers that ended by themselves when their disk died: %d of %d\n", r.nemesis.endedThemselves, r.nemesis.deadDisks)
 	fmt.Printf("errors of sends: %s\n", r.record.refusals())
 	fmt.Printf("history: %d operations, %d sends acknowledged, %d failed, %d unknown (%d of them stored), %d pulled, %d drained from %d members' disks\n",
 		r.record.writer.Len(), report.Acked, report.Failed, report.Info, report.InfoFound, report.Pulled, report.Drained, report.Copies)
+	n, unknown, err := r.registers.judge()
+	if err != nil {
+		r.t.Error(err)
+	}
+	fmt.Printf("topics created and deleted: %d operations, %d of unknown outcome\n", n, unknown)
 	if n := report.Other(); n > 0 {
 		fmt.Printf("chaos: and %d anomalies of other classes\n", n)
 	}

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"syscall"
 	"time"
 )
 
@@ -33,6 +34,9 @@ func init() {
 		{"power", powerLoss, onHosts, power},
 		{"restart", processes, onHosts, restart},
 		{"transfer", processes, onGroup, transfer},
+		{"crash loop", processes, onHosts, crashLoop},
+		{"power twice", powerLoss, onHosts, powerTwice},
+		{"stop together", processes, onHosts, stopTogether},
 		{"pause then kill", processes, onHosts, stopThenKill},
 		{"freeze group", freezer, onHosts, cage},
 		{"disk hangs", freezing, onHosts, hang},
@@ -75,6 +79,41 @@ func stop(_ *nemesis, targets []*host) func() {
 func stopThenKill(n *nemesis, targets []*host) func() {
 	stop(n, targets)
 	return func() { kill(n, targets)() }
+}
+
+// crashLoop kills each target again and again while it starts: recovery is cut off at
+// any point.
+func crashLoop(n *nemesis, targets []*host) func() {
+	for range 2 + n.rng.IntN(4) {
+		kill(n, targets)()
+		pause(time.Duration(n.rng.IntN(400)) * time.Millisecond)
+	}
+	return func() { kill(n, targets)() }
+}
+
+// powerTwice cuts the power again while the targets recover from the first cut.
+func powerTwice(n *nemesis, targets []*host) func() {
+	power(n, targets)()
+	pause(time.Duration(n.rng.IntN(600)) * time.Millisecond)
+	return power(n, targets)
+}
+
+// stopTogether asks all targets to end at the same time: there may be nobody to hand
+// over to.
+func stopTogether(n *nemesis, targets []*host) func() {
+	for _, h := range targets {
+		h.node.Signal(syscall.SIGTERM)
+	}
+	for _, h := range targets {
+		if code := h.node.Wait(); code != 0 {
+			n.t.Errorf("%s ended with exit code %d on SIGTERM", h.node.ID, code)
+		}
+	}
+	return func() {
+		for _, h := range targets {
+			h.start()
+		}
+	}
 }
 
 func cage(_ *nemesis, targets []*host) func() {
@@ -149,7 +188,8 @@ func hang(n *nemesis, targets []*host) func() {
 	}
 }
 
-// diskFull leaves not a block; a broker may go on without writing or end.
+// diskFull leaves not a block; a broker may go on without writing or end, also a little
+// later, when what failed comes to light.
 func diskFull(n *nemesis, targets []*host) func() {
 	for _, h := range targets {
 		must(n.t, h.disk.fill())
@@ -157,10 +197,7 @@ func diskFull(n *nemesis, targets []*host) func() {
 	return func() {
 		for _, h := range targets {
 			must(n.t, h.disk.drop())
-			if h.ended() {
-				h.node.Wait()
-				h.start()
-			}
+			h.mayEnd = time.Now().Add(5 * time.Second)
 		}
 	}
 }

@@ -23,6 +23,8 @@ type host struct {
 	ns   string // "" without the ability
 	cage string // freezer group, "" without the ability
 	busy string // the fault of process or disk that it suffers; it suffers one at a time
+	// mayEnd is until when the broker may still end by itself because of its last fault.
+	mayEnd time.Time
 }
 
 // newHosts prepares three hosts with everything that the machine allows.

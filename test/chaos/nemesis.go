@@ -53,12 +53,17 @@ type pace struct {
 	gap, hold [2]time.Duration // at least, at most
 }
 
-func newNemesis(ctx context.Context, t testing.TB, m *machine, r *run, pace pace) *nemesis {
+// newNemesis makes a nemesis of the kinds that the machine is able to, or of those of
+// them that only names.
+func newNemesis(ctx context.Context, t testing.TB, m *machine, r *run, pace pace, only []string) *nemesis {
 	n := &nemesis{t: t, ctx: ctx, rng: r.random(1), hosts: r.hosts, admin: r.client.Admin(), began: r.record.began, pace: pace}
 	for _, k := range kinds {
-		if m.has(k.needs) {
+		if m.has(k.needs) && (len(only) == 0 || slices.Contains(only, k.name)) {
 			n.able = append(n.able, k)
 		}
+	}
+	if len(n.able) == 0 {
+		t.Fatalf("no fault of %q can be tried", only)
 	}
 	n.deck = slices.Clone(n.able[:min(4, len(n.able))]) // however short a run, it has these
 	return n
@@ -104,10 +109,16 @@ func (n *nemesis) idle(d time.Duration) {
 // lookAfter finds brokers that ended although nothing was done to them.
 func (n *nemesis) lookAfter() {
 	for _, h := range n.hosts {
-		if h.busy == "" && h.ended() {
-			n.t.Errorf("%s ended by itself with exit code %d, and nothing was done to it", h.node.ID, h.node.Wait())
-			h.start()
+		if h.busy != "" || !h.ended() {
+			continue
 		}
+		code := h.node.Wait()
+		if time.Now().After(h.mayEnd) {
+			n.t.Errorf("%s ended by itself with exit code %d, and nothing was done to it", h.node.ID, code)
+		} else {
+			n.log("%s ended by itself with exit code %d", h.node.ID, code)
+		}
+		h.start()
 	}
 }
 

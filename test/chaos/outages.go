@@ -1,10 +1,12 @@
 package chaos
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -50,3 +52,25 @@ func printOutages(w io.Writer, faults []fault, acks []time.Duration) {
 }
 
 func round(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
+
+// printLongest prints the longest gaps with the faults that were under way, so that
+// one that should not have been can be told from one that had to be.
+func printLongest(w io.Writer, faults []fault, acks []time.Duration) {
+	type gap struct{ from, to time.Duration }
+	var gaps []gap
+	for i := 1; i < len(acks); i++ {
+		if acks[i]-acks[i-1] > time.Second {
+			gaps = append(gaps, gap{acks[i-1], acks[i]})
+		}
+	}
+	slices.SortFunc(gaps, func(a, b gap) int { return cmp.Compare(b.to-b.from, a.to-a.from) })
+	for _, g := range gaps[:min(5, len(gaps))] {
+		var under []string
+		for _, f := range faults {
+			if f.began <= g.to && g.from <= f.ended {
+				under = append(under, fmt.Sprintf("%s of %s (%.1f to %.1f s)", f.kind, strings.Join(f.targets, " "), f.began.Seconds(), f.ended.Seconds()))
+			}
+		}
+		fmt.Fprintf(w, "nothing acknowledged from %.1f to %.1f s: %s\n", g.from.Seconds(), g.to.Seconds(), strings.Join(under, ", "))
+	}
+}

@@ -20,7 +20,7 @@ func TestPageCacheLoses(t *testing.T) {
 		t.Skipf("SKIPPED: this machine lacks power loss: %s", m.lacks[powerLoss])
 	}
 	r := newRun(t, m, dir, 1, "durability: {ack: page-cache}\n")
-	r.storm(newNemesis(t.Context(), t, m, r, pace{}), func(n *nemesis) {
+	r.storm(newNemesis(t.Context(), t, m, r, pace{}, nil), func(n *nemesis) {
 		n.idle(3 * time.Second)
 		power(n, n.hosts)()
 	})

@@ -48,7 +48,7 @@ func (p *producer) live(ctx, stop context.Context) error {
 		return err
 	}
 	defer c.Close()
-	cfg := client.ProducerConfig{Topic: topic, DeliveryTimeout: []time.Duration{2, 5, 30}[p.rng.IntN(3)] * time.Second}
+	cfg := client.ProducerConfig{Topic: topic, MaxBatchBytes: maxBatch, DeliveryTimeout: []time.Duration{2, 5, 30}[p.rng.IntN(3)] * time.Second}
 	if p.rng.IntN(3) == 0 {
 		cfg.Compression = client.S2Compression
 	}

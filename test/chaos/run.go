@@ -21,6 +21,7 @@ const (
 	topic     = "chaos"
 	queues    = 3
 	producers = 4
+	maxBatch  = 128 << 10
 
 	// healTime is how soon after the last fault everything acknowledged must have
 	// been delivered, and a leader must serve.
@@ -29,20 +30,22 @@ const (
 
 // settings make files small, so that segments roll while faults last.
 const settings = `
-storage: {segment_bytes: 8MiB, tail_cache_bytes: 4MiB, state_cache_bytes: 4MiB}
+storage: {segment_bytes: 1MiB, tail_cache_bytes: 4MiB, state_cache_bytes: 4MiB}
+limits: {max_batch_bytes: 256KiB}
 `
 
 // run is one run: a cluster, its clients, what they saw.
 type run struct {
-	t       *testing.T
-	seed    uint64
-	rate    int // messages a second of each producer
-	cluster *cluster.Cluster
-	hosts   []*host
-	client  *client.Client // of the test itself, outlives all others
-	record  *record
-	faults  []fault
-	nemesis *nemesis
+	t         *testing.T
+	seed      uint64
+	rate      int // messages a second of each producer
+	cluster   *cluster.Cluster
+	hosts     []*host
+	client    *client.Client // of the test itself, outlives all others
+	record    *record
+	registers registers
+	faults    []fault
+	nemesis   *nemesis
 }
 
 // random is a source of its own for each part of the run.
@@ -70,6 +73,11 @@ func newRun(t *testing.T, m *machine, dir string, seed uint64, more string) *run
 	must(t, os.WriteFile(config, []byte(settings+more), 0o600))
 	r := &run{t: t, seed: seed, rate: 400}
 	r.cluster, r.hosts = newHosts(t, m, dir, config)
+	t.Cleanup(func() {
+		for _, h := range r.hosts {
+			_ = os.WriteFile(filepath.Join(dir, h.node.ID+".log"), []byte(h.node.Logs()), 0o600)
+		}
+	})
 	for _, h := range r.hosts {
 		h.start()
 	}
@@ -96,6 +104,9 @@ func (r *run) storm(n *nemesis, harm func(*nemesis)) {
 	for i := range producers {
 		p := &producer{run: r, number: i, rng: r.random(uint64(100 + i))}
 		producing.Go(func() error { return p.work(ctx, stop) })
+	}
+	for i := range registrars {
+		producing.Go(func() error { return r.registrar(stop, i, r.random(uint64(300+i))) })
 	}
 	var ends []chan []int64
 	for i := range 2 * queues {

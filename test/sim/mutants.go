@@ -25,7 +25,12 @@ const memberDir = "pkg/dledger/member/"
 // mutants are all of them. README.md has the table of what killed each.
 func mutants() []mutant {
 	return slices.Concat(
-		votingMutants(), commitMutants(), replicationMutants(), commitlogMutants(),
-		brokerMutants(), ballotMutants(),
+		votingMutants(),
+		commitMutants(),
+		replicationMutants(),
+		commitlogMutants(),
+		brokerMutants(),
+		ballotMutants(),
+		historyMutants(),
 	)
 }
