@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(dirEnv) != "" {
 		inside(m)
 	}
-	dir, err := os.MkdirTemp("", "ledgermq-chaos-")
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", ourPrefix, os.Getpid()))
 	if err != nil {
 		fmt.Println("chaos:", err)
 		os.Exit(1)

@@ -34,6 +34,7 @@ func newHosts(t testing.TB, m *machine, dir string, settings string) (*cluster.C
 	var places []cluster.Place
 	if m.has(namespaces) {
 		must(t, newBridge())
+		t.Cleanup(func() { must(t, removeBridge()) })
 	}
 	for i := range 3 {
 		h := &host{t: t}
@@ -44,6 +45,7 @@ func newHosts(t testing.TB, m *machine, dir string, settings string) (*cluster.C
 		}
 		h.ns, h.ip = id, fmt.Sprintf("10.203.0.%d", i+1)
 		must(t, connect(h.ns, h.ip))
+		t.Cleanup(h.takeDown) // after the cluster's own clean-up, which ends the processes
 		place := cluster.Place{IP: h.ip, Data: filepath.Join(t.TempDir(), "data"), Wrap: wrapIn(h.ns)}
 		if m.has(disks) {
 			d, err := newDisk(filepath.Join(dir, id))
@@ -75,6 +77,21 @@ func (h *host) release() {
 	}
 	if h.cage != "" {
 		_ = os.WriteFile(filepath.Join(h.cage, "freezer.state"), []byte("THAWED"), 0)
+	}
+}
+
+// takeDown removes what was made for the host, so that the next test can make it anew.
+func (h *host) takeDown() {
+	if err := disconnect(h.ns); err != nil {
+		h.t.Error(err)
+	}
+	if h.disk != nil {
+		if err := h.disk.unmount(); err != nil && !errors.Is(err, syscall.EINVAL) { // without power it is not mounted
+			h.t.Error(err)
+		}
+	}
+	if h.cage != "" {
+		_ = os.Remove(h.cage) // the process outside tries again
 	}
 }
 

@@ -17,16 +17,16 @@ import (
 // dirEnv names the directory of a run; it is set for the process inside.
 const dirEnv = "CHAOS_DIR"
 
-// cgroupPrefix begins the names of our freezer groups; the pid of the process
-// outside follows.
-const cgroupPrefix = "ledgermq-chaos-"
+// ourPrefix begins the names of our directories and freezer groups; the pid of the
+// process outside follows.
+const ourPrefix = "ledgermq-chaos-"
 
 const freezerRoot = "/sys/fs/cgroup/freezer"
 
 // outside runs this program again inside new namespaces and cleans up after it. It
 // returns the exit code; ok is false when the machine does not allow namespaces.
 func outside(dir string) (code int, ok bool) {
-	sweepFreezer()
+	sweep()
 	defer removeFreezerGroups(os.Getpid())
 	self, err := os.Executable()
 	if err != nil {
@@ -36,7 +36,7 @@ func outside(dir string) (code int, ok bool) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	child := exec.Command(self, os.Args[1:]...)
-	child.Env = append(os.Environ(), dirEnv+"="+dir, "CHAOS_GROUP="+cgroupPrefix+strconv.Itoa(os.Getpid()))
+	child.Env = append(os.Environ(), dirEnv+"="+dir, "CHAOS_GROUP="+ourPrefix+strconv.Itoa(os.Getpid()))
 	child.Stdin, child.Stdout, child.Stderr = os.Stdin, os.Stdout, os.Stderr
 	child.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID,
@@ -95,20 +95,27 @@ func command(name string, args ...string) error {
 	return nil
 }
 
-// sweepFreezer removes what runs that were killed left behind.
-func sweepFreezer() {
-	left, _ := filepath.Glob(filepath.Join(freezerRoot, cgroupPrefix+"*"))
-	for _, dir := range left {
-		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), cgroupPrefix), "-")
-		if n, err := strconv.Atoi(pid); err == nil && syscall.Kill(n, 0) != nil {
-			removeFreezerGroups(n)
+// sweep removes what runs that were killed left behind: freezer groups and disk images.
+func sweep() {
+	groups, _ := filepath.Glob(filepath.Join(freezerRoot, ourPrefix+"*"))
+	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), ourPrefix+"*"))
+	for _, dir := range append(groups, dirs...) {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), ourPrefix), "-")
+		n, err := strconv.Atoi(pid)
+		if err != nil || !errors.Is(syscall.Kill(n, 0), syscall.ESRCH) {
+			continue
+		}
+		removeFreezerGroups(n)
+		images, _ := filepath.Glob(filepath.Join(dir, "*.img"))
+		for _, image := range images {
+			_ = os.Remove(image)
 		}
 	}
 }
 
 // removeFreezerGroups thaws and removes the groups of one run.
 func removeFreezerGroups(pid int) {
-	ours, _ := filepath.Glob(filepath.Join(freezerRoot, fmt.Sprintf("%s%d-*", cgroupPrefix, pid)))
+	ours, _ := filepath.Glob(filepath.Join(freezerRoot, fmt.Sprintf("%s%d-*", ourPrefix, pid)))
 	for _, dir := range ours {
 		_ = os.WriteFile(filepath.Join(dir, "freezer.state"), []byte("THAWED"), 0)
 		for range 100 { // what was frozen has to die first

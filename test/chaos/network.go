@@ -26,6 +26,17 @@ func newBridge() error {
 	)
 }
 
+func removeBridge() error { return command("ip", "link", "del", bridge) }
+
+// disconnect removes a network namespace. Its link goes first: the kernel takes its
+// time to empty a namespace.
+func disconnect(ns string) error {
+	return firstError(
+		func() error { return command("ip", "link", "del", "to-"+ns) },
+		func() error { return command("ip", "netns", "del", ns) },
+	)
+}
+
 // connect makes a network namespace with one address at the bridge.
 func connect(ns, ip string) error {
 	outer := "to-" + ns
