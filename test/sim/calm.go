@@ -21,10 +21,14 @@ const (
 // beginCalm heals everything and watches.
 func (s *Sim) beginCalm() {
 	s.heal()
+	if s.profile.disaster && s.strike() {
+		return
+	}
 	s.awaitLeader(s.now + electLimit)
 }
 
-// awaitLeader looks for one leader that all follow and whose NOOP is committed.
+// awaitLeader looks for one leader that all follow, whose NOOP is committed, and who
+// has proven all.
 func (s *Sim) awaitLeader(limit time.Duration) {
 	if lead := s.leader(); lead != nil && s.allFollow(lead) && lead.commit >= 0 && lead.log[lead.commit].term == lead.term {
 		term := s.god.maxTerm
@@ -41,6 +45,9 @@ func (s *Sim) awaitLeader(limit time.Duration) {
 
 func (s *Sim) allFollow(lead *node) bool {
 	for _, n := range s.nodes {
+		if !n.disk.ballot.Proven {
+			return false
+		}
 		if n != lead && (n.role != member.Follower || n.leader != lead.id || n.term != lead.term) {
 			return false
 		}
@@ -89,7 +96,7 @@ func (s *Sim) equal() bool {
 		if end < 0 || end != first.end() || n.log[end].chain != first[end].chain {
 			return false
 		}
-		if n.commit != end || n.disk.durable.end() != end || len(n.disk.unsynced) > 0 {
+		if !n.disk.ballot.Proven || n.commit != end || n.disk.durable.end() != end || len(n.disk.unsynced) > 0 {
 			return false
 		}
 	}

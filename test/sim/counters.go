@@ -40,6 +40,14 @@ const (
 	LostTruncations
 	TransfersDone
 	TransfersFailed
+	Wipes
+	Foundings
+	Proofs
+	NotVoters
+	NewDirs
+	StaleDirs
+	MajorityWipes
+	Restored
 	counters
 )
 
@@ -50,7 +58,9 @@ var counterNames = [counters]string{
 	"old-term entries held back until a noop", "pre-votes asked", "pre-votes refused",
 	"check-quorum step-downs", "stale pushes rejected by term", "revotes at once after TERM_NOT_READY",
 	"comparisons that jump a term", "stale storage completions", "crashes with loss", "truncations lost in a crash",
-	"transfers done", "transfers failed",
+	"transfers done", "transfers failed", "disks wiped", "members that founded", "members proven by a leader",
+	"votes refused for want of a proven directory", "new directories heard in mid-term", "late answers of a lost directory",
+	"majorities wiped", "disks found again",
 }
 
 // Counters are how often each thing happened.

@@ -10,6 +10,7 @@ import (
 // append-only, as in pkg/commitlog: a truncation is one more thing written, so
 // a crash leaves the durable part and a prefix of what was written after it.
 type disk struct {
+	dir      int // the node's directories are numbered from 1
 	ballot   member.Ballot
 	durable  entries
 	unsynced []write

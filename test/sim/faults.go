@@ -20,6 +20,7 @@ const (
 	faultSlowDisk
 	faultTransfer
 	faultUnfit
+	faultWipe
 	faultKinds
 )
 
@@ -83,6 +84,8 @@ func (s *Sim) cause(f fault) {
 		s.transfer(n)
 	case faultUnfit:
 		s.unfit(n)
+	case faultWipe:
+		s.wipeOne(n)
 	default:
 		s.partition(f)
 	}

@@ -21,6 +21,7 @@ type god struct {
 
 type vote struct {
 	node int8
+	dir  int
 	term member.Term
 }
 
@@ -42,18 +43,24 @@ func newGod(s *Sim) *god {
 func (g *god) checkBallot(n *node, b member.Ballot) {
 	old := n.disk.ballot
 	g.maxTerm = max(g.maxTerm, b.Term)
-	if b.Term < old.Term || b.Term == old.Term && old.VotedFor != "" && b.VotedFor != old.VotedFor {
+	if b.Proven && !old.Proven {
+		g.checkProven(n, b)
+	}
+	if b.Term < old.Term || b.Term == old.Term && old.VotedFor != "" && b.VotedFor != old.VotedFor || old.Proven && !b.Proven {
 		g.sim.fail("%s: I1: ballot %+v after %+v", n.id, b, old)
 	}
 }
 
-// checkVote: one vote per node and term, across crashes, and none that the disk
-// does not hold (I1).
+// checkVote: one vote per directory and term, across crashes, none that the disk
+// does not hold (I1), and none of an unproven one (I10).
 func (g *god) checkVote(n *node, term member.Term, who member.ID) {
+	if !n.disk.ballot.Proven {
+		g.sim.fail("%s: I10: votes for %s in term %d with an unproven directory", n.id, who, term)
+	}
 	if n.disk.ballot.Term < term || n.disk.ballot.Term == term && n.disk.ballot.VotedFor != who {
 		g.sim.fail("%s: I1: votes for %s in term %d, its disk holds %+v", n.id, who, term, n.disk.ballot)
 	}
-	key := vote{n.i, term}
+	key := vote{n.i, n.disk.dir, term}
 	if was, ok := g.votes[key]; ok && was != who {
 		g.sim.fail("%s: I1: votes for %s in term %d, voted for %s", n.id, who, term, was)
 	}
@@ -164,7 +171,7 @@ func (g *god) checkCommit(n *node, c member.Index, leads bool) {
 func (g *god) extend(n *node, c member.Index) {
 	copies := 0
 	for _, o := range g.sim.nodes {
-		if c <= o.disk.durable.end() && o.disk.durable[c].chain == n.log[c].chain {
+		if g.holds(n, o, c) {
 			copies++
 		}
 	}

@@ -9,15 +9,18 @@ func (g *god) checkSend(n *node, msg member.Message) {
 	switch m := msg.(type) {
 	case member.VoteRequest:
 		g.checkVoteRequest(n, m)
+		g.checkProvenWord(n, m.Unproven)
 	case member.VoteResponse:
 		if m.Result == member.Accept && !m.PreVote {
 			g.checkVote(n, m.RequestTerm, m.To)
 		}
+		g.checkProvenWord(n, m.Result != member.Accept)
 		g.checkTerm(n, m.Term)
 	case member.HeartBeatRequest:
 		g.checkLeader(n, m.Term, m.Leader, m.Commit)
 	case member.HeartBeatResponse:
 		g.checkTerm(n, m.Term)
+		g.checkProvenWord(n, m.Unproven)
 		if m.Code == member.Success {
 			g.checkDurable(n, m.Term, m.RequestTerm, m.DurableIndex, m.DurableTerm)
 		}
@@ -25,6 +28,7 @@ func (g *god) checkSend(n *node, msg member.Message) {
 		g.checkLeader(n, m.Term, m.Leader, m.Commit)
 	case member.PushResponse:
 		g.checkTerm(n, m.Term)
+		g.checkProvenWord(n, m.Unproven)
 		if m.Code == member.Success {
 			g.checkDurable(n, m.Term, m.RequestTerm, m.DurableIndex, m.DurableTerm)
 		}
@@ -40,6 +44,13 @@ func (g *god) checkSend(n *node, msg member.Message) {
 func (g *god) checkTerm(n *node, term member.Term) {
 	if term > n.disk.ballot.Term {
 		g.sim.fail("%s: speaks of term %d, its disk holds term %d", n.id, term, n.disk.ballot.Term)
+	}
+}
+
+// checkProvenWord: whoever speaks as a voter has a proven directory on its disk.
+func (g *god) checkProvenWord(n *node, unproven bool) {
+	if !unproven && !n.disk.ballot.Proven {
+		g.sim.fail("%s: I10: speaks as a voter with an unproven directory", n.id)
 	}
 }
 

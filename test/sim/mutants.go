@@ -32,5 +32,6 @@ func mutants() []mutant {
 		brokerMutants(),
 		ballotMutants(),
 		historyMutants(),
+		standingMutants(),
 	)
 }

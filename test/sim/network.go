@@ -11,6 +11,7 @@ type envelope struct {
 	from, to int8
 	lane     lane
 	gen      uint32 // the link's when it was sent
+	dir      int    // the sender's directory
 	msg      member.Message
 	entries  entries
 }
@@ -56,7 +57,7 @@ func (w *network) send(from, to int8, ln lane, msg member.Message, es entries) {
 		s.count[Dropped]++
 		return
 	}
-	env := &envelope{from: from, to: to, lane: ln, gen: l.gen, msg: msg, entries: es}
+	env := &envelope{from: from, to: to, lane: ln, gen: l.gen, dir: s.nodes[from].disk.dir, msg: msg, entries: es}
 	s.events.push(event{at: w.arrival(l, ln), env: env})
 	if s.chance(s.weather.dup) {
 		s.count[Duplicated]++
@@ -94,6 +95,21 @@ func (w *network) replay() {
 	s.events.push(event{at: s.now + s.upTo(3*time.Second), env: &env})
 }
 
+// haunt delivers late, and once more, some of the last words of n: when its disk is
+// lost they speak of what is no more.
+func (w *network) haunt(n *node, within time.Duration) {
+	s := w.sim
+	for i := range min(w.seen, recalled) {
+		env := w.old[i]
+		if env.from != n.i || !s.chance(0.3) {
+			continue
+		}
+		env.gen = w.link(env.from, env.to).gen
+		s.count[Replayed]++
+		s.events.push(event{at: s.now + s.upTo(within), env: &env})
+	}
+}
+
 // deliver hands a message to the node that it has reached.
 func (w *network) deliver(env *envelope) {
 	l := w.link(env.from, env.to)
@@ -101,7 +117,7 @@ func (w *network) deliver(env *envelope) {
 	if l.cuts > 0 || l.gen != env.gen || !n.up {
 		return
 	}
-	n.post(input{ev: member.Receive{Message: env.msg}, from: env.from, entries: env.entries})
+	n.post(input{ev: member.Receive{Message: env.msg}, from: env.from, dir: env.dir, entries: env.entries})
 }
 
 // cut stops everything from a to b; the other end notices after a while, if the
@@ -161,12 +177,12 @@ func (w *network) rejoin(a, b int8) {
 	}
 }
 
-// heal undoes every cut and clog.
+// heal undoes every cut and clog. What is late already holds up nothing behind it.
 func (w *network) heal() {
 	for a := range w.sim.size() {
 		for b := range w.sim.size() {
 			l := w.link(a, b)
-			l.clog = 0
+			l.clog, l.last = 0, [lanes]time.Duration{}
 			if l.cuts > 0 {
 				l.cuts = 0
 			}

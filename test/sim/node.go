@@ -14,6 +14,9 @@ type node struct {
 	id    member.ID
 	clock clock
 	disk  disk
+	// graves are the directories that the node has lost, dirs how many it ever had.
+	graves []disk
+	dirs   int
 
 	// What the disk keeps is above; what a crash takes is below.
 	m       *member.Member
@@ -45,6 +48,7 @@ type node struct {
 type input struct {
 	ev       member.Event
 	from     int8      // Receive
+	dir      int       // Receive: the sender's directory
 	entries  entries   // Receive of a push
 	proposal *proposal // Propose
 }
@@ -170,7 +174,7 @@ func (n *node) step(in input) {
 	n.batch.steps++
 	switch ev := in.ev.(type) {
 	case member.Receive:
-		n.view.heard(n, in.from, ev.Message)
+		n.view.heard(n, in, ev.Message)
 		s.hashMessage(n, ev.Message)
 		if len(in.entries) > 0 {
 			p := ev.Message.(member.PushRequest)

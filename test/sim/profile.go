@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -31,6 +32,8 @@ type profile struct {
 	maxCount        int     // entries per proposal
 	faultEvery      time.Duration
 	faults          [faultKinds]bool
+	disaster        bool // at the end a majority loses its disks
+	bootstrap       bool // a majority may begin the group
 }
 
 // weather is how the network behaves for now.
@@ -73,13 +76,16 @@ func drawProfile(r *rand.Rand) profile {
 	for k := range p.faults {
 		p.faults[k] = r.IntN(5) < 3
 	}
+	p.disaster = p.size > 1 && r.IntN(8) == 0
+	p.bootstrap = !p.disaster && r.IntN(4) == 0
 	return p
 }
 
 // memberConfig is the configuration of n. Timing is the default: what is tried
 // here is what ships.
 func (s *Sim) memberConfig(n *node) member.Config {
-	cfg := member.Config{ID: n.id}
+	cfg := member.Config{ID: n.id, Bootstrap: s.profile.bootstrap}
+	cfg.Incarnation = member.Incarnation(fmt.Sprintf("%s#%d", n.id, n.disk.dir))
 	for _, o := range s.nodes {
 		cfg.Peers = append(cfg.Peers, o.id)
 	}

@@ -97,7 +97,7 @@ func (s *Sim) build() {
 	s.net.sim = s
 	s.god = newGod(s)
 	for i := range s.profile.size {
-		n := &node{sim: s, i: int8(i), id: member.ID(fmt.Sprintf("n%d", i+1)), tickAt: never}
+		n := &node{sim: s, i: int8(i), id: member.ID(fmt.Sprintf("n%d", i+1)), tickAt: never, dirs: 1, disk: disk{dir: 1}}
 		n.clock.offset = s.upTo(time.Hour)
 		if s.profile.drift {
 			n.clock.ppm = s.rng.Int64N(100_001) - 50_000

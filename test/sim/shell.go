@@ -73,6 +73,7 @@ func (n *node) carryOutRest(u member.Update) {
 	if n.batch.ticked {
 		n.sim.god.checkQuorum(n)
 	}
+	n.view.dirs = n.view.dirsNow
 	n.batch.reset()
 	n.schedule()
 }

@@ -16,9 +16,24 @@ type view struct {
 	preVotes uint32              // who gave them
 	termWait member.Term         // term for which a peer answered REJECT_TERM_NOT_READY
 	compare  [maxNodes]member.Index
+	dirs     [maxNodes]int // LEADER: the newest directory of each peer that has answered in this term
+	dirsNow  [maxNodes]int // the same with the batch at hand
 }
 
-func (v *view) heard(n *node, from int8, msg member.Message) {
+func (v *view) heard(n *node, in input, msg member.Message) {
+	from := in.from
+	switch m := msg.(type) {
+	case member.HeartBeatResponse:
+		v.heardDir(n, in, m.RequestTerm)
+		if m.Unproven {
+			return // it does not count
+		}
+	case member.PushResponse:
+		v.heardDir(n, in, m.RequestTerm)
+		if m.Unproven {
+			return
+		}
+	}
 	v.heardAt[from] = n.now()
 	switch m := msg.(type) {
 	case member.VoteResponse:
@@ -40,7 +55,25 @@ func (v *view) heard(n *node, from int8, msg member.Message) {
 	}
 }
 
-func (v *view) leads(n *node) { v.leading = n.now() }
+// heardDir takes note of the directory with which a peer has answered the leader n.
+func (v *view) heardDir(n *node, in input, request member.Term) {
+	now := &v.dirsNow[in.from]
+	if n.m.Role() != member.Leader || request != n.m.Term() {
+		return
+	}
+	switch {
+	case in.dir < *now:
+		n.sim.count[StaleDirs]++
+	case *now != 0 && in.dir > *now:
+		n.sim.count[NewDirs]++
+	}
+	*now = max(*now, in.dir)
+}
+
+func (v *view) leads(n *node) {
+	v.leading = n.now()
+	v.dirs, v.dirsNow = [maxNodes]int{}, [maxNodes]int{}
+}
 
 // preQuorum says whether a quorum, the node included, would have voted for it in term.
 func (v *view) preQuorum(n *node, term member.Term) bool {
@@ -79,6 +112,9 @@ func (s *Sim) watchSend(n *node, msg member.Message) {
 	case member.VoteResponse:
 		if m.PreVote && m.Result != member.Accept {
 			s.count[PreVotesRefused]++
+		}
+		if m.Result == member.RejectNotAVoter && m.RequestTerm > 0 {
+			s.count[NotVoters]++
 		}
 	case member.PushResponse:
 		if m.Code == member.ExpiredTerm {
