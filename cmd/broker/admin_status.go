@@ -41,6 +41,17 @@ type memberStatus struct {
 	ClusterID   string `json:"cluster_id"`
 	Incarnation string `json:"incarnation"`
 	Version     string `json:"version"`
+	// Suspect are the entries of which this member's disk has no good copy; until
+	// they are repaired, or known to be lost on every disk, it does not vote.
+	Suspect []suspectRange `json:"suspect"`
+}
+
+// suspectRange is a run of damaged entries, as `status -o json` shows it.
+type suspectRange struct {
+	FirstIndex int64  `json:"first_index"`
+	LastIndex  int64  `json:"last_index"`
+	Lost       bool   `json:"lost"`
+	Why        string `json:"why"`
 }
 
 func toMemberStatus(n client.NodeStatus) memberStatus {
@@ -48,6 +59,10 @@ func toMemberStatus(n client.NodeStatus) memberStatus {
 		return memberStatus{ID: n.ID, ClientAddr: n.Addr, Error: n.Err.Error()}
 	}
 	s := n.Status.GetStatus()
+	suspect := []suspectRange{}
+	for _, r := range s.GetSuspect() {
+		suspect = append(suspect, suspectRange{FirstIndex: r.GetFirstIndex(), LastIndex: r.GetLastIndex(), Lost: r.GetLost(), Why: r.GetWhy()})
+	}
 	return memberStatus{
 		ID: s.GetId(), Reachable: true, Role: s.GetRole(), Standing: s.GetStanding(), Serving: s.GetServing(), Term: s.GetTerm(), Leader: s.GetLeader(),
 		LedgerBeginIndex: s.GetLedgerBeginIndex(), LedgerEndIndex: s.GetLedgerEndIndex(), LedgerEndTerm: s.GetLedgerEndTerm(),
@@ -55,6 +70,7 @@ func toMemberStatus(n client.NodeStatus) memberStatus {
 		ClientAddr: s.GetClientAddr(),
 		LogHash:    fmt.Sprintf("%08x", s.GetLogHash()), LogHashIndex: s.GetLogHashIndex(), StateHash: fmt.Sprintf("%08x", s.GetStateHash()),
 		Durability: s.GetDurability(), ClusterID: s.GetClusterId(), Incarnation: s.GetIncarnation(), Version: s.GetVersion(),
+		Suspect: suspect,
 	}
 }
 
@@ -89,6 +105,22 @@ Exit code 6 when no member leads, so that scripts need not parse anything.`,
 	}
 }
 
+// suspectMark names the damaged entries of a member behind its role.
+func suspectMark(ranges []suspectRange) string {
+	if len(ranges) == 0 {
+		return ""
+	}
+	var all []string
+	for _, r := range ranges {
+		text := fmt.Sprintf("%d-%d", r.FirstIndex, r.LastIndex)
+		if r.Lost {
+			text += " LOST"
+		}
+		all = append(all, text)
+	}
+	return " SUSPECT (" + strings.Join(all, ", ") + ")"
+}
+
 func (a *admin) printStatus(members []memberStatus) error {
 	header := []any{"member", "role", "term", "leader", "begin", "end", "end term", "durable", "commit", "applied", "log hash", "durability", "clients"}
 	var rows [][]any
@@ -101,6 +133,7 @@ func (a *admin) printStatus(members []memberStatus) error {
 		if m.Role == "LEADER" && !m.Serving {
 			role += " (not ready)"
 		}
+		role += suspectMark(m.Suspect)
 		if m.Standing != "" {
 			role += " (may not vote)"
 		}

@@ -20,6 +20,7 @@ var descriptions = map[string]string{
 	"durability.ack":               "What an acknowledgement proves: quorum-fsync (on disk on a majority) or page-cache\n(in memory on a majority: their common power cut loses it).",
 	"storage.segment_bytes":        "Size of a commit log file, 1MiB to 4GiB. Space is given back a file at a time.",
 	"storage.tail_cache_bytes":     "How much of the newest ledger stays in memory for followers and consumers.",
+	"storage.scrub_rate":           "Bytes per second of the sealed commit log that are read and verified in the background, to find damage early: 64KiB to 1GiB, or off.",
 	"storage.state_cache_bytes":    "Block cache of the state store.",
 	"storage.seed_rate":            "Bytes per second that members which are seeded read from this one, 1MiB to 64GiB.",
 	"retention.age":                "How long an entry is kept after it was appended, 1s or more. 0: for ever.",

@@ -90,6 +90,7 @@ func (b *Broker) ledgerConfig() dledger.Config {
 		},
 		MaxPendingProposals: b.cfg.Limits.MaxPendingProposals + reservedProposals,
 		MaxPendingBytes:     int64(b.cfg.Limits.MaxPendingBytes + reservedBytes),
+		ScrubRate:           int64(max(0, b.cfg.Storage.ScrubRate)),
 		PeerCredentials:     b.peerCredentials(),
 		OnNeedsSeed:         b.needsSeed,
 		OnRole:              func(rc member.RoleChange) { b.roles.Notify(rolechange.Of(rc)) },

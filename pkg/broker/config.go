@@ -136,6 +136,10 @@ type StorageConfig struct {
 	// in bytes per second: 1 MiB to 64 GiB, default 64 MiB. More costs disk and
 	// network that clients need, less keeps a member away for longer.
 	SeedRate Size `yaml:"seed_rate"`
+	// ScrubRate is how many bytes per second of the sealed commit log are read
+	// and verified in the background, so that damage is found while other members
+	// have good copies: 64 KiB to 1 GiB, or RateOff; default 8 MiB.
+	ScrubRate Rate `yaml:"scrub_rate"`
 }
 
 // LimitsConfig bounds everything that could grow. Whoever meets a limit is told
@@ -265,6 +269,7 @@ func (s StorageConfig) withDefaults() StorageConfig {
 	fill(&s.TailCacheBytes, 64*mebibyte)
 	fill(&s.StateCacheBytes, 64*mebibyte)
 	fill(&s.SeedRate, 64*mebibyte)
+	fill(&s.ScrubRate, Rate(8*mebibyte))
 	return s
 }
 

@@ -85,7 +85,12 @@ func (c Config) validateRaft() error {
 }
 
 func (c Config) validateStorage() error {
+	var scrub error
+	if c.Storage.ScrubRate != RateOff {
+		scrub = within("storage.scrub_rate", c.Storage.ScrubRate, Rate(64*kibibyte), Rate(gibibyte))
+	}
 	return errors.Join(
+		scrub,
 		within("storage.segment_bytes", c.Storage.SegmentBytes, mebibyte, 4*gibibyte),
 		within("storage.segment_bytes (at least 2 × limits.max_batch_bytes)", c.Storage.SegmentBytes, 2*c.Limits.MaxBatchBytes, 4*gibibyte),
 		within("storage.tail_cache_bytes", c.Storage.TailCacheBytes, mebibyte, 64*gibibyte),

@@ -47,6 +47,16 @@ func (b *Broker) started() health {
 	return checks(healthCheck{"started", b.phase() >= phaseRunning, b.phase().String()})
 }
 
+// ledgerCheck tells of entries that the disk has lost. It never fails: what is
+// around them is served, and a broker that passes requests on is of use.
+func (b *Broker) ledgerCheck() healthCheck {
+	suspect := b.ledger.Status().Suspect
+	if len(suspect) == 0 {
+		return healthCheck{"ledger", true, "no damage known"}
+	}
+	return healthCheck{"ledger", true, fmt.Sprintf("SUSPECT: %d damaged ranges, the first one: %v", len(suspect), suspect[0])}
+}
+
 // ready says whether clients should be sent here: a follower is ready too, since
 // it passes requests on.
 func (b *Broker) ready() health {
@@ -59,5 +69,5 @@ func (b *Broker) ready() health {
 		"applied", lag <= b.cfg.Limits.ReadyMaxLag,
 		fmt.Sprintf("%d committed entries wait to be applied, at most %d allowed", lag, b.cfg.Limits.ReadyMaxLag),
 	}
-	return checks(healthCheck{"running", b.phase() == phaseRunning, b.phase().String()}, leader, applied, b.diskCheck())
+	return checks(healthCheck{"running", b.phase() == phaseRunning, b.phase().String()}, leader, applied, b.diskCheck(), b.ledgerCheck())
 }

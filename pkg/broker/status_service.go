@@ -38,7 +38,8 @@ func (s *statusService) member(st *dledger.Status) *brokerv1.MemberStatus {
 	logHash, logHashIndex := b.ledger.LogHash()
 	stateHash, applied := b.store.Hash()
 	return &brokerv1.MemberStatus{
-		Id: string(st.ID), ClusterId: b.cfg.Cluster.ID, Incarnation: b.dir.Incarnation,
+		Suspect: suspectMessages(st.Suspect),
+		Id:      string(st.ID), ClusterId: b.cfg.Cluster.ID, Incarnation: b.dir.Incarnation,
 		Role: st.Role.String(), BrokerRole: role.String(), Term: int64(st.Term), Leader: string(st.Leader),
 		LedgerBeginIndex: int64(st.Begin), LedgerEndIndex: int64(st.End), LedgerEndTerm: int64(st.EndTerm),
 		DurableIndex: int64(st.Durable), CommitIndex: int64(st.Commit),
@@ -48,6 +49,15 @@ func (s *statusService) member(st *dledger.Status) *brokerv1.MemberStatus {
 		Serving: b.leaderships.serving() != nil, LastFailover: phases(st.Failover),
 		Standing: st.Standing,
 	}
+}
+
+func suspectMessages(ranges []dledger.SuspectRange) (all []*brokerv1.SuspectRange) {
+	for _, r := range ranges {
+		all = append(all, &brokerv1.SuspectRange{
+			FirstIndex: int64(r.First), LastIndex: int64(r.Last), Lost: r.Lost, Why: r.String(),
+		})
+	}
+	return all
 }
 
 // phases are the parts of the newest election that this member won.

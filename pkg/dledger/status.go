@@ -29,7 +29,7 @@ type Status struct {
 	Commit     commitlog.Index
 	Applied    commitlog.Index
 	// Suspect are the entries of which this member's disk has no good copy.
-	// While there are any it may not vote.
+	// While any of them is not lost everywhere, it may not vote.
 	Suspect []SuspectRange
 
 	// LastSync is how long the last fdatasync took, SyncHangs how long the one

@@ -79,11 +79,19 @@ func (s *Server) noteSuspect(ctx context.Context) []SuspectRange {
 	now := suspectRanges(s.ledger.Faulty(), old)
 	s.storeSuspect(now)
 	if was := len(old) > 0; was != (len(now) > 0) {
-		s.log.Warn("this member's standing", "suspect", !was, "may_vote", was, "ranges", len(now))
+		s.log.Warn("this member's log", "suspect", !was, "ranges", len(now))
 	}
-	// Told every time: an event that finds things as they are changes nothing.
-	s.deliver(ctx, letter{event: member.Standing{MayVote: len(now) == 0 && !s.cfg.Member.Barred}})
+	s.tellStanding(ctx, now)
 	return now
+}
+
+// tellStanding tells the member whether it may vote. What is lost on every disk
+// is no reason not to: no vote can bring it back, and nobody could lead any more.
+// (The vote itself compares indexes and terms, which the log knows of faulty
+// entries too.) An event that finds things as they are changes nothing.
+func (s *Server) tellStanding(ctx context.Context, ranges []SuspectRange) {
+	missing := slices.ContainsFunc(ranges, func(r SuspectRange) bool { return !r.Lost })
+	s.deliver(ctx, letter{event: member.Standing{MayVote: !missing && !s.cfg.Member.Barred}})
 }
 
 // suspectRanges are the faulty ranges, with what is known of earlier attempts to
@@ -137,9 +145,14 @@ func (s *Server) noteAttempt(r SuspectRange, lost bool, attempt string) {
 
 // vouch limits what this member says to hold durably to what it does hold. An
 // entry that is committed needs its copy no more; one that is not would be
-// counted with it.
+// counted with it. One that is lost everywhere must not stop the group.
 func (s *Server) vouch(index member.Index, term member.Term) (member.Index, member.Term) {
 	faulty, ok := s.ledger.FaultyAfter(s.commit.load())
+	for _, r := range s.suspect.load() {
+		if ok && r.Lost && r.First <= faulty && faulty <= r.Last {
+			faulty, ok = s.ledger.FaultyAfter(r.Last)
+		}
+	}
 	if !ok || index < memberIndex(faulty) {
 		return index, term
 	}

@@ -130,9 +130,10 @@ func TestDamagedLeaderIsRepaired(t *testing.T) {
 	term := leader.Status().Term
 	entry := entryAt(t, leader, 9)
 	c.hurt(leader.id, 9, entry)
-	c.start(late)
+	end := leader.Status().End
+	c.start(late).await(t, "everything applied", func(st *Status) bool { return st.Applied >= end })
+	require.Equal(t, entry, entryAt(t, leader, 9), "a follower has it from here, so it is repaired here")
 	c.awaitEqual()
-	require.Equal(t, entry, entryAt(t, leader, 9))
 	leader.notSuspect(t)
 	require.Equal(t, member.Leader, leader.Status().Role)
 	require.Equal(t, term, leader.Status().Term)
@@ -184,6 +185,11 @@ func TestRecordBadEverywhere(t *testing.T) {
 		got := append(upTo(t, n, 0, 4), entry...)
 		require.Equal(t, before, append(got, upTo(t, n, 6, end)...), "nothing else is lost")
 	}
+	// The group goes on all the same.
+	c.publish("after the loss")
+	for _, n := range c.nodes {
+		n.await(t, "new entries", func(st *Status) bool { return st.MayVote && st.Applied > end })
+	}
 	// A copy turns up: one disk is put right by hand.
 	c.shutDown(ids[0])
 	for _, path := range mustGlob(t, filepath.Join(c.dirs[ids[0]], logDirName, "*.seg")) {
@@ -193,12 +199,13 @@ func TestRecordBadEverywhere(t *testing.T) {
 		damaged[len(entry)/2] ^= 4
 		require.NoError(t, os.WriteFile(path, bytes.Replace(data, damaged, entry, 1), 0o600))
 	}
-	c.startApplied(ids[0], end)
+	c.startApplied(ids[0], end+2)
 	for _, n := range c.nodes {
 		n.notSuspect(t)
 	}
 	c.publish("after")
 	require.Equal(t, before, upTo(t, c.leader(), 0, end))
+	c.awaitEqual()
 }
 
 // startApplied starts a member whose state has applied the ledger up to an entry.

@@ -33,5 +33,6 @@ func mutants() []mutant {
 		ballotMutants(),
 		historyMutants(),
 		standingMutants(),
+		repairMutants(),
 	)
 }

@@ -1754,7 +1754,7 @@ type MemberStatus struct {
 	// standing says why this member may not vote, and what to do; empty: it may.
 	Standing string `protobuf:"bytes,22,opt,name=standing,proto3" json:"standing,omitempty"`
 	// suspect are the entries of which this member's disk has no good copy. A
-	// member that has any neither votes nor stands for election.
+	// member that has any which is not lost neither votes nor stands for election.
 	Suspect       []*SuspectRange `protobuf:"bytes,30,rep,name=suspect,proto3" json:"suspect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
