@@ -331,3 +331,134 @@ func truncateAround(t *testing.T, at int) {
 		require.True(t, equalEntries(mustEntries(t, l), want))
 	}
 }
+
+// A copy may continue the good entry before the damage and still not lead to the
+// one behind it: it is of another history.
+func TestCopyMustJoinBothSides(t *testing.T) {
+	fs, all, other := forkedLog(t)
+	l := mustOpen(t, tolerant(fs))
+	require.Equal(t, Index(2), l.Faulty()[0].First)
+	err := l.Repair(2, func(Index, Index) ([]byte, error) { return other[2], nil })
+	require.ErrorIs(t, err, commitlog.ErrDivergence)
+	require.Len(t, l.Faulty(), 1)
+	require.NoError(t, readAround(l, all))
+	require.NoError(t, repairAll(l, all))
+}
+
+// A repair file that was left by a history that is gone fits nothing, though it
+// holds the same indexes.
+func TestStaleRepairFile(t *testing.T) {
+	fs, all, other := forkedLog(t)
+	l := mustOpen(t, tolerant(fs))
+	require.NoError(t, repairAll(l, all))
+	mustTruncate(t, l, 2)
+	for _, e := range other[2:] {
+		require.NoError(t, l.AppendSlave(e))
+		mustSync(t, l)
+	}
+	require.NoError(t, l.Close())
+	path := fs.Files()[0]
+	data, err := fs.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, damage(fs, path, int64(bytes.Index(data, other[2])+100)))
+	l = mustOpen(t, tolerant(fs))
+	require.Equal(t, Index(2), l.Faulty()[0].First)
+	require.NoError(t, readAround(l, other))
+	require.NoError(t, repairAll(l, other))
+	require.True(t, equalEntries(mustEntries(t, l), other))
+}
+
+// forkedLog is a closed log with entry 2 damaged, and what another leader would
+// have written from entry 2 on.
+func forkedLog(t *testing.T) (fs *crashfs.FS, all, other [][]byte) {
+	t.Helper()
+	fs = newFS()
+	l := mustOpen(t, config(fs))
+	appendN(t, l, 1, 2, 500)
+	mustSync(t, l)
+	fork := mustOpen(t, config(fs.Fork()))
+	for n, log := range []*commitlog.Log{l, fork} {
+		appendN(t, log, 1, 1, 500+n)
+		mustSync(t, log)
+		appendN(t, log, 1, 2, 600)
+		mustSync(t, log)
+	}
+	all, other = mustEntries(t, l), mustEntries(t, fork)
+	require.NoError(t, l.Close())
+	data, err := fs.ReadFile(fs.Files()[0])
+	require.NoError(t, err)
+	require.NoError(t, damage(fs, fs.Files()[0], int64(bytes.Index(data, all[2])+100)))
+	return fs, all, other
+}
+
+// What a peer sends is taken only if it is what was here, whatever else it may be.
+func FuzzRepair(f *testing.F) {
+	fs := newFS()
+	l := mustOpen(f, config(fs))
+	appendN(f, l, 1, 2, 60)
+	mustSync(f, l)
+	appendN(f, l, 2, 3, 60)
+	mustSync(f, l)
+	all := mustEntries(f, l)
+	require.NoError(f, l.Close())
+	data, err := fs.ReadFile(fs.Files()[0])
+	require.NoError(f, err)
+	require.NoError(f, damage(fs, fs.Files()[0], int64(bytes.Index(data, all[3])+60)))
+	f.Add(all[3])
+	f.Add(all[2])
+	f.Add(bytes.Join(all[3:], nil))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		fixEntry(sent)
+		l := mustOpen(t, tolerant(fs.Fork()))
+		defer l.Abandon()
+		err := l.Repair(3, func(Index, Index) ([]byte, error) { return sent, nil })
+		if err != nil {
+			require.Len(t, l.Faulty(), 1)
+			return
+		}
+		require.Equal(t, all[3], sent)
+		require.Empty(t, l.Faulty())
+	})
+}
+
+// Whatever a repair file holds, it is used for what was here, or not at all.
+func FuzzRepairFile(f *testing.F) {
+	fs, all := hurtFuzz(f)
+	l := mustOpen(f, tolerant(fs))
+	require.NoError(f, repairAll(l, all))
+	l.Abandon()
+	for _, path := range fs.Files() {
+		if strings.HasSuffix(path, ".log") {
+			data, err := fs.ReadFile(path)
+			require.NoError(f, err)
+			f.Add(path, data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, name string, data []byte) {
+		disk := fs.Clone()
+		disk.WriteFile(filepath.Join(dir, filepath.Base(name)), data)
+		if strings.HasSuffix(name, ".seg") {
+			return
+		}
+		l, err := commitlog.Open(tolerant(disk))
+		require.NoError(t, err)
+		defer l.Abandon()
+		require.NoError(t, readAround(l, all))
+	})
+}
+
+// hurtFuzz is a closed log of one segment with one damaged entry.
+func hurtFuzz(f *testing.F) (*crashfs.FS, [][]byte) {
+	f.Helper()
+	fs := newFS()
+	l := mustOpen(f, config(fs))
+	appendN(f, l, 1, 5, 60)
+	mustSync(f, l)
+	all := mustEntries(f, l)
+	require.NoError(f, l.Close())
+	data, err := fs.ReadFile(fs.Files()[0])
+	require.NoError(f, err)
+	require.NoError(f, damage(fs, fs.Files()[0], int64(bytes.Index(data, all[3])+60)))
+	return fs, all
+}

@@ -7,10 +7,6 @@ func repairMutants() []mutant {
 	own := []layer{tests}
 	return []mutant{
 		{
-			name: "repair takes a copy that does not join the entry behind it", file: log + "repair.go", layers: own,
-			old: "if w.at.chain != w.gap.after {", broken: "if false && w.at.chain != w.gap.after {",
-		},
-		{
 			name: "repair file named before it is durable", file: log + "repair.go", layers: own,
 			old: "err = w.file.Sync()", broken: "err = nil",
 		},
