@@ -38,7 +38,7 @@ func (b *Broker) openLedger() error {
 	if err := os.RemoveAll(b.dir.oldState()); err != nil {
 		return fmt.Errorf("remove what is left of an earlier state: %w", err)
 	}
-	if err := b.openState(); err != nil {
+	if err := b.openSoundState(); err != nil {
 		return err
 	}
 	st := b.ledger.Status()
@@ -121,6 +121,7 @@ func (b *Broker) build() error {
 	b.hold = newPullHold(b.cfg.Limits.MaxHeldPulls)
 	b.dispatcher = &dispatcher{
 		ledger: b.ledger, store: b.store, hold: b.hold, leaderships: b.leaderships, flushDue: make(chan struct{}, 1),
+		replay: replayLog{log: b.log},
 	}
 	b.dispatcher.applied.Store(int64(b.store.Applied()))
 	b.errors = &translator{view: b.view, log: b.log}

@@ -260,6 +260,7 @@ func (b *Broker) close(fault error) error {
 		b.stop.kill() // nothing left to kill
 		return b.closeSeeded(seeded.manifest)
 	case fault != nil:
+		b.noteFault(fault)
 		b.abandon()
 		return fault
 	}

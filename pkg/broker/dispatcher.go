@@ -34,6 +34,7 @@ type dispatcher struct {
 	applied   atomic.Int64
 	stepBegan atomic.Pointer[time.Time] // nil: waits
 	entries   []state.Entry             // reused from step to step
+	replay    replayLog
 }
 
 // run applies what is committed until ctx is done. Any other error is the end of
@@ -63,6 +64,7 @@ func (d *dispatcher) run(ctx context.Context) error {
 			}
 			applied = last
 			d.applied.Store(int64(applied))
+			d.replay.note(applied, committed, time.Now())
 		}
 	}
 }
