@@ -63,6 +63,8 @@ func (s *scanner) bridge(seg *segment, a anchor, why error) error {
 	seg.index.closed = true // no read may run over the damage
 	var err error
 	switch {
+	case a.frames <= seg.w.frames && s.doubt && s.at.index == a.at.index:
+		return s.settleTerm(a.at.term)
 	case a.frames <= seg.w.frames:
 		err = fmt.Errorf("it had %d frames, %d are there", a.frames, seg.w.frames)
 	case a.at.index < s.at.index:

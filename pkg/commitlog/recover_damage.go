@@ -1,7 +1,9 @@
 package commitlog
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 )
 
@@ -19,23 +21,15 @@ func (r *recovery) endBefore(n int, size int64) *anchor {
 }
 
 // rebuildHeader makes the header of segment n, which cannot be read, from what
-// its neighbours and its name say: the next one names its id, and the one before
-// ends where it begins. The file is left as it is.
+// stands around it. The file is left as it is.
 func (r *recovery) rebuildHeader(n int) error {
 	seg := r.segments[n]
 	if seg.broken == nil {
 		return nil
 	}
 	refuse := &CorruptionError{Path: seg.path, Index: seg.base, Why: seg.broken.Error()}
-	if n == len(r.segments)-1 || r.segments[n+1].broken != nil || n == 0 && seg.base != 0 {
-		return refuse
-	}
-	size, err := seg.file.Size()
-	if err != nil {
-		return err
-	}
 	at := tip{index: NoIndex, term: NoTerm}
-	h := segmentHeader{id: r.segments[n+1].prevID, base: seg.base, size: size, identity: r.log.cfg.identity()}
+	h := segmentHeader{base: seg.base, identity: r.log.cfg.identity()}
 	if n > 0 {
 		prev := r.segments[n-1]
 		at, h.prevID, h.prevFrames = r.scanner.at, prev.id, uint32(prev.w.frames)
@@ -47,11 +41,45 @@ func (r *recovery) rebuildHeader(n int) error {
 		return refuse
 	}
 	h.prevTerm, h.prevChain = at.term, at.chain
-	seg.segmentHeader = h
+	var known bool
+	var err error
+	if h.id, known, err = r.segmentID(n, at); err == nil {
+		h.size, err = seg.file.Size()
+	}
+	switch {
+	case err != nil:
+		return err
+	case !known:
+		return refuse
+	}
 	r.log.cfg.Logger.Error("commit log segment has a damaged header: its neighbours say what it held",
 		"path", seg.path, "error", seg.broken)
-	seg.broken = nil
+	seg.segmentHeader, seg.broken = h, nil
 	return nil
+}
+
+// segmentID finds the id of a segment whose header is gone. The next one names it.
+// In the last one the first frame does, if it is what has to follow: the segment
+// before it ended with a seal which says that there is another one, and the chain
+// says that it goes on here.
+func (r *recovery) segmentID(n int, at tip) (id uint64, known bool, err error) {
+	if n < len(r.segments)-1 {
+		next := r.segments[n+1]
+		return next.prevID, next.broken == nil, nil
+	}
+	if n == 0 {
+		return 0, false, nil // it might be anybody's
+	}
+	block := make([]byte, groupHeaderBytes)
+	if got, err := r.segments[n].file.ReadAt(block, blockBytes); got < len(block) && !errors.Is(err, io.EOF) {
+		return 0, false, fmt.Errorf("read %s: %w", r.segments[n].path, err)
+	}
+	g, err := parseGroupHeader(block)
+	if err != nil {
+		return 0, false, nil
+	}
+	fits := g.kind == groupEntries && g.sequence == 0 && g.first == at.index+1 && g.chain == at.chain
+	return g.segmentID, fits, nil
 }
 
 // bridgeHole takes a segment that is missing between seg and next for a gap. A
