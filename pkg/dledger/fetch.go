@@ -149,6 +149,8 @@ func checkFetched(peer string, r *dledgerv1.FetchResponse, from commitlog.Index)
 		return nil, "", fmt.Errorf("answer from %q instead of %s", r.GetFrom(), peer)
 	case r.GetResult() == dledgerv1.FetchResult_FETCH_RESULT_NOT_HERE:
 		return nil, fmt.Sprintf("does not have entry %d", from), nil
+	case r.GetResult() == dledgerv1.FetchResult_FETCH_RESULT_PURGED:
+		return nil, fmt.Sprintf("has removed entry %d by retention", from), nil
 	case r.GetResult() == dledgerv1.FetchResult_FETCH_RESULT_DAMAGED:
 		return nil, fmt.Sprintf("its own copy of entry %d is damaged", from), nil
 	case r.GetResult() != dledgerv1.FetchResult_FETCH_RESULT_ENTRIES || len(r.GetEntries()) == 0:

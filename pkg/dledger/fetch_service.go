@@ -77,7 +77,9 @@ func (s *Server) lendSome(next, last commitlog.Index) (*dledgerv1.FetchResponse,
 	switch {
 	case errors.Is(err, commitlog.ErrFaulty):
 		resp.Result = dledgerv1.FetchResult_FETCH_RESULT_DAMAGED
-	case errors.Is(err, commitlog.ErrPurged), errors.Is(err, commitlog.ErrBeyondEnd):
+	case errors.Is(err, commitlog.ErrPurged):
+		resp.Result = dledgerv1.FetchResult_FETCH_RESULT_PURGED
+	case errors.Is(err, commitlog.ErrBeyondEnd):
 		resp.Result = dledgerv1.FetchResult_FETCH_RESULT_NOT_HERE
 	case err != nil:
 		return nil, status.Errorf(codes.Unavailable, "member %s cannot read entry %d: %v", s.cfg.ID, next, err)

@@ -313,6 +313,7 @@ func FuzzCheckFetched(f *testing.F) {
 	f.Add("n2", int32(1), int64(5), []byte("entries"))
 	f.Add("n2", int32(2), int64(5), []byte{})
 	f.Add("n3", int32(3), int64(-1), []byte{})
+	f.Add("n2", int32(4), int64(5), []byte{})
 	f.Fuzz(func(t *testing.T, from string, result int32, first int64, entries []byte) {
 		r := &dledgerv1.FetchResponse{From: from, Result: dledgerv1.FetchResult(result), FirstIndex: first, LastIndex: first, Entries: entries}
 		got, denied, err := checkFetched("n2", r, 5)
@@ -325,4 +326,23 @@ func FuzzCheckFetched(f *testing.F) {
 		require.Equal(t, entries, got)
 		require.NotEmpty(t, got)
 	})
+}
+
+// A member says of every entry what it has: a copy, none yet, none any more.
+func TestLendSome(t *testing.T) {
+	c := newCluster(t, 3, smallSegments)
+	c.fill()
+	n := c.leader()
+	require.NoError(t, n.ledger.PurgeBefore(20))
+	durable, _ := n.ledger.Durable()
+	for i, want := range map[commitlog.Index]dledgerv1.FetchResult{
+		0:           dledgerv1.FetchResult_FETCH_RESULT_PURGED,
+		durable:     dledgerv1.FetchResult_FETCH_RESULT_ENTRIES,
+		durable + 1: dledgerv1.FetchResult_FETCH_RESULT_NOT_HERE,
+	} {
+		resp, err := n.lendSome(i, i+100)
+		require.NoError(t, err)
+		require.Equal(t, want, resp.GetResult(), "entry %d", i)
+		require.Equal(t, want == dledgerv1.FetchResult_FETCH_RESULT_ENTRIES, len(resp.GetEntries()) > 0)
+	}
 }

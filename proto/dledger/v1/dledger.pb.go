@@ -257,10 +257,12 @@ const (
 	FetchResult_FETCH_RESULT_UNSPECIFIED FetchResult = 0
 	// The response holds entries.
 	FetchResult_FETCH_RESULT_ENTRIES FetchResult = 1
-	// This member's ledger does not have the entry: it is purged, or beyond the end.
+	// The entry is beyond what this member has on its disk.
 	FetchResult_FETCH_RESULT_NOT_HERE FetchResult = 2
 	// This member's own copy is damaged.
 	FetchResult_FETCH_RESULT_DAMAGED FetchResult = 3
+	// Retention has removed the entry here.
+	FetchResult_FETCH_RESULT_PURGED FetchResult = 4
 )
 
 // Enum value maps for FetchResult.
@@ -270,12 +272,14 @@ var (
 		1: "FETCH_RESULT_ENTRIES",
 		2: "FETCH_RESULT_NOT_HERE",
 		3: "FETCH_RESULT_DAMAGED",
+		4: "FETCH_RESULT_PURGED",
 	}
 	FetchResult_value = map[string]int32{
 		"FETCH_RESULT_UNSPECIFIED": 0,
 		"FETCH_RESULT_ENTRIES":     1,
 		"FETCH_RESULT_NOT_HERE":    2,
 		"FETCH_RESULT_DAMAGED":     3,
+		"FETCH_RESULT_PURGED":      4,
 	}
 )
 
@@ -1680,12 +1684,13 @@ const file_dledger_v1_dledger_proto_rawDesc = "" +
 	"\x11PUSH_TYPE_COMPARE\x10\x01\x12\x16\n" +
 	"\x12PUSH_TYPE_TRUNCATE\x10\x02\x12\x14\n" +
 	"\x10PUSH_TYPE_APPEND\x10\x03\x12\x14\n" +
-	"\x10PUSH_TYPE_COMMIT\x10\x04*z\n" +
+	"\x10PUSH_TYPE_COMMIT\x10\x04*\x93\x01\n" +
 	"\vFetchResult\x12\x1c\n" +
 	"\x18FETCH_RESULT_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14FETCH_RESULT_ENTRIES\x10\x01\x12\x19\n" +
 	"\x15FETCH_RESULT_NOT_HERE\x10\x02\x12\x18\n" +
-	"\x14FETCH_RESULT_DAMAGED\x10\x032\xf9\x02\n" +
+	"\x14FETCH_RESULT_DAMAGED\x10\x03\x12\x17\n" +
+	"\x13FETCH_RESULT_PURGED\x10\x042\xf9\x02\n" +
 	"\x0eDLedgerService\x129\n" +
 	"\x04Vote\x12\x17.dledger.v1.VoteRequest\x1a\x18.dledger.v1.VoteResponse\x12H\n" +
 	"\tHeartBeat\x12\x1c.dledger.v1.HeartBeatRequest\x1a\x1d.dledger.v1.HeartBeatResponse\x12=\n" +
