@@ -44,14 +44,18 @@ type Broker struct {
 	retention   *retention
 	seeds       *seed.Source
 	seedWanted  chan member.ID // capacity 1: the leader says that this member must be seeded
-	hold        *pullHold
-	router      *router
-	errors      *translator
-	grpcHealth  *healthgrpc.Server
-	messaging   *messagingService
-	admin       *adminService
-	status      *statusService
-	streams     *errgroup.Group
+	seedPieces  struct {       // for tests, which set it before Run
+		bytes int    // 0: the default
+		asked func() // nil: nothing; called before each piece is asked for
+	}
+	hold       *pullHold
+	router     *router
+	errors     *translator
+	grpcHealth *healthgrpc.Server
+	messaging  *messagingService
+	admin      *adminService
+	status     *statusService
+	streams    *errgroup.Group
 
 	current atomic.Int32 // phase
 	stop    struct {

@@ -88,8 +88,9 @@ func (b *Broker) fetchSeed(ctx context.Context, leader member.ID) (*seed.Manifes
 	b.log.Warn("the leader has purged what this member lacks: fetching a seed", "from", string(leader), "end", int64(b.ledger.Status().End))
 	giver := &seedGiver{broker: b, leader: leader, client: dledgerv1.NewSeedServiceClient(conn)}
 	m, err := seed.Fetch(ctx, seed.FetchConfig{
-		Dir:      b.dir.staged(),
-		Progress: func(have, total int64) { b.metrics.seed.missing.Set(float64(total - have)) },
+		Dir:        b.dir.staged(),
+		PieceBytes: b.seedPieces.bytes,
+		Progress:   func(have, total int64) { b.metrics.seed.missing.Set(float64(total - have)) },
 		Accept: func(m *seed.Manifest) error {
 			giver.origin = originOf(m)
 			return b.acceptSeed(m)
@@ -154,6 +155,9 @@ func (g *seedGiver) Offer(ctx context.Context, resume string) ([]byte, error) {
 func (g *seedGiver) Read(ctx context.Context, id, file string, offset int64, limit int) ([]byte, uint32, error) {
 	if !g.broker.ledger.Lacks(g.origin) {
 		return nil, 0, errSeedUnneeded
+	}
+	if asked := g.broker.seedPieces.asked; asked != nil {
+		asked()
 	}
 	ctx, cancel := context.WithTimeout(ctx, seedReadTimeout)
 	defer cancel()

@@ -16,13 +16,19 @@ import (
 // serve starts the node as the program does: it is opened again when it was
 // seeded. The channel gets each broker that is opened; whoever takes one from it
 // makes it the node's.
-func (n *node) serve() <-chan *Broker {
+func (n *node) serve() <-chan *Broker { return n.serveWith(func(*Broker) {}) }
+
+// serveWith is serve; prepare gets each broker before it runs.
+func (n *node) serveWith(prepare func(*Broker)) <-chan *Broker {
 	n.t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	opened := make(chan *Broker, 8)
 	n.stop, n.done = stop, make(chan error, 1)
 	go func(done chan<- error, cfg Config) {
-		done <- Serve(ctx, cfg, func(b *Broker) { opened <- b })
+		done <- Serve(ctx, cfg, func(b *Broker) {
+			prepare(b)
+			opened <- b
+		})
 	}(n.done, n.cfg)
 	n.take(opened)
 	n.t.Cleanup(func() {
@@ -45,15 +51,15 @@ func (n *node) take(opened <-chan *Broker) {
 	n.conn.ResetConnectBackoff()
 }
 
-// seedCluster is a group that keeps about four segments. It returns when the
+// seedCluster is a group that keeps two segments. It returns when the
 // victim, a follower, is down and the others have purged what it lacks: the
-// numbers 0 to 9 were published before, those to 59 after.
+// numbers 0 to 4 were published before, those to 29 after.
 func seedCluster(t *testing.T, change func(*Config)) (c *cluster, leader, other, victim *node, queue uint32) {
 	t.Helper()
 	c = startCluster(t, 3, func(cfg *Config) {
 		smallSegments(cfg)
 		cfg.Raft.MaxHeartbeatLeak = 100 // a slow disk shall not change the leader
-		cfg.Retention = RetentionConfig{Size: 4 * mebibyte, CheckInterval: 10 * time.Millisecond}
+		cfg.Retention = RetentionConfig{Size: 2 * mebibyte, CheckInterval: 10 * time.Millisecond}
 		if change != nil {
 			change(cfg)
 		}
@@ -61,19 +67,19 @@ func seedCluster(t *testing.T, change func(*Config)) (c *cluster, leader, other,
 	leader, followers := c.leader()
 	victim, other = followers[0], followers[1]
 	queue = leader.createTopic("t", 1)[0]
-	leader.publishBulk(queue, 0, 9)
+	leader.publishBulk(queue, 0, 4)
 	victim.awaitApplied(int64(leader.b.ledger.Status().Commit))
 	victim.shutdown()
-	leader.publishBulk(queue, 10, 59)
-	leader.awaitPurged(20)
-	other.awaitPurged(20)
+	leader.publishBulk(queue, 5, 29)
+	leader.awaitPurged(10)
+	other.awaitApplied(int64(leader.b.ledger.Status().Commit))
+	other.awaitPurged(10)
 	return c, leader, other, victim, queue
 }
 
 // awaitPurged waits until the ledger begins at the entry or later.
 func (n *node) awaitPurged(entry int64) {
 	n.t.Helper()
-	n.awaitApplied(entry + 30)
 	require.Eventually(n.t, func() bool {
 		return n.b.store.Flush() == nil && int64(n.b.ledger.Begin()) >= entry
 	}, patience, 5*time.Millisecond)
@@ -135,7 +141,7 @@ func TestLaggingMemberIsSeeded(t *testing.T) {
 	}
 	require.NoDirExists(t, victim.b.dir.log()+oldSuffix)
 
-	leader.publishBulk(queue, 60, 64)
+	leader.publishBulk(queue, 30, 34)
 	requireSame(t, leader, victim)
 	requireSame(t, other, victim)
 	first := max(leader.firstOffset("t"), other.firstOffset("t"))
@@ -144,10 +150,10 @@ func TestLaggingMemberIsSeeded(t *testing.T) {
 	require.Equal(t, before, victim.rawFrom(first+8), "byte for byte")
 	mine := victim.firstOffset("t")
 	require.Positive(t, mine)
-	require.Equal(t, numbers(int(mine), 64), victim.pullNumbers("t", mine))
+	require.Equal(t, numbers(int(mine), 34), victim.pullNumbers("t", mine))
 	_, err := victim.messaging.Pull(victim.ctx(), &brokerv1.PullRequest{Topic: "t", Offset: mine - 1})
 	requireCode(t, err, CodeOffsetTooLow, "definite")
-	victim.publishBulk(queue, 65, 66)
+	victim.publishBulk(queue, 35, 36)
 	victim.shutdown()
 	again := victim.serve()
 	require.Empty(t, again, "a restart needs no seed")
@@ -161,6 +167,6 @@ func TestWipedMemberIsSeeded(t *testing.T) {
 	opened := victim.serve()
 	victim.take(opened)
 	requireSame(t, leader, victim)
-	leader.publishBulk(queue, 60, 61)
+	leader.publishBulk(queue, 30, 31)
 	requireSame(t, leader, victim)
 }

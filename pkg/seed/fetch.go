@@ -34,6 +34,8 @@ type FetchConfig struct {
 	Dir string
 	// Accept is asked whether the seed is of any use here, before anything is read.
 	Accept func(*Manifest) error
+	// PieceBytes is how much is asked for at a time; 0 means MaxPiece.
+	PieceBytes int
 	// Progress is told how much of how much is here, after each piece.
 	Progress func(have, total int64)
 }
@@ -59,6 +61,9 @@ func Staged(dir string) *Manifest {
 // on disk. On an error what is there stays, for the next Fetch to go on from. It
 // continues the seed that is there if the giver still offers it.
 func Fetch(ctx context.Context, cfg FetchConfig, from Giver) (*Manifest, error) {
+	if cfg.PieceBytes == 0 {
+		cfg.PieceBytes = MaxPiece
+	}
 	resume := ""
 	held := Staged(cfg.Dir)
 	if held != nil {
@@ -180,7 +185,7 @@ func (f *fetch) rest(ctx context.Context, path string, want File, have int64) er
 
 // piece asks for the next piece and checks it.
 func (f *fetch) piece(ctx context.Context, want File, offset int64) ([]byte, error) {
-	piece, crc, err := f.from.Read(ctx, f.id, want.Name, offset, MaxPiece)
+	piece, crc, err := f.from.Read(ctx, f.id, want.Name, offset, f.cfg.PieceBytes)
 	if err != nil {
 		return nil, err
 	}

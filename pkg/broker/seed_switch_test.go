@@ -1,0 +1,123 @@
+package broker
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ledgermq/ledgermq/pkg/seed"
+)
+
+// switchDir is a data directory with a decided seed, in which each directory holds
+// one file that says whether it is old or new.
+func switchDir(t *testing.T) *dataDir {
+	t.Helper()
+	d := &dataDir{path: t.TempDir()}
+	for dir, content := range map[string]string{
+		d.log(): "old", d.state(): "old", d.stagedLog(): "new", seed.Files(d.staged()): "new", d.ledger(): "ballot",
+	} {
+		require.NoError(t, os.MkdirAll(dir, 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "content"), []byte(content), 0o600))
+	}
+	m := &seed.Manifest{ClusterID: "c", Group: group, Begin: 7, PrevTerm: 1, Applied: 9, AppliedTerm: 1, Files: []seed.File{{Name: "x"}}}
+	require.NoError(t, writeDurably(d.path, switchMarker, m.Encode()))
+	return d
+}
+
+func requireContent(t *testing.T, dir, want string) {
+	t.Helper()
+	got, err := os.ReadFile(filepath.Join(dir, "content"))
+	require.NoError(t, err)
+	require.Equal(t, want, string(got))
+}
+
+// TestSwitchIsFinishedFromEveryStep cuts the installing short after each step, and
+// after each step that follows in the next attempt.
+func TestSwitchIsFinishedFromEveryStep(t *testing.T) {
+	steps := len((&dataDir{}).switchSteps())
+	for first := range steps + 1 {
+		for second := range steps {
+			d := switchDir(t)
+			attempt := func(n int) {
+				for _, s := range d.switchSteps()[:n] {
+					require.NoError(t, s.do(), "%d, %d: %s", first, second, s.name)
+				}
+			}
+			attempt(first)
+			if first < steps { // else there is no next attempt
+				attempt(second)
+			}
+			installed, err := d.finishSwitch()
+			require.NoError(t, err)
+			require.Equal(t, first < steps, installed)
+			requireContent(t, d.log(), "new")
+			requireContent(t, d.state(), "new")
+			requireContent(t, d.ledger(), "ballot")
+			require.NoFileExists(t, filepath.Join(d.path, switchMarker))
+			require.NoDirExists(t, d.log()+oldSuffix)
+			again, err := d.finishSwitch()
+			require.NoError(t, err)
+			require.False(t, again)
+			requireContent(t, d.state(), "new")
+		}
+	}
+}
+
+func TestSwitchWithoutADecision(t *testing.T) {
+	d := switchDir(t)
+	require.NoError(t, os.Remove(filepath.Join(d.path, switchMarker)))
+	installed, err := d.finishSwitch()
+	require.NoError(t, err)
+	require.False(t, installed)
+	requireContent(t, d.log(), "old")
+	requireContent(t, d.state(), "old")
+	requireContent(t, d.stagedLog(), "new")
+}
+
+func TestDamagedSwitchIsRefused(t *testing.T) {
+	d := switchDir(t)
+	path := filepath.Join(d.path, switchMarker)
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	raw[20] ^= 4
+	require.NoError(t, os.WriteFile(path, raw, 0o600))
+	_, err = d.finishSwitch()
+	require.ErrorIs(t, err, ErrDataDir)
+	requireContent(t, d.log(), "old")
+	requireContent(t, d.state(), "old")
+}
+
+// TestCrashAtEachStepOfTheSwitch does the same with real data: whatever step was
+// the last before the crash, the member comes back and becomes as the others.
+func TestCrashAtEachStepOfTheSwitch(t *testing.T) {
+	_, leader, _, victim, queue := seedCluster(t, nil)
+	home := victim.cfg.Node.Data
+	victim.startWith(victim.cfg)
+	require.ErrorIs(t, <-victim.done, ErrSeeded)
+	victim.done <- nil
+	require.FileExists(t, filepath.Join(home, switchMarker))
+
+	steps := (&dataDir{}).switchSteps()
+	for n := -1; n <= len(steps); n++ {
+		victim.cfg.Node.Data = filepath.Join(t.TempDir(), fmt.Sprint("copy", n))
+		require.NoError(t, os.CopyFS(victim.cfg.Node.Data, os.DirFS(home)))
+		d := &dataDir{path: victim.cfg.Node.Data}
+		if n < 0 { // before the decision: the old data, and a whole seed to resume
+			require.NoError(t, os.Remove(filepath.Join(d.path, switchMarker)))
+		}
+		for _, s := range d.switchSteps()[:max(n, 0)] {
+			require.NoError(t, s.do(), s.name)
+		}
+		opened := victim.serve()
+		if n < 0 {
+			victim.take(opened)
+		}
+		requireSame(t, leader, victim)
+		leader.publishBulk(queue, 31+n, 31+n)
+		requireSame(t, leader, victim)
+		victim.kill()
+	}
+}
