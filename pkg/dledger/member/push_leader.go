@@ -171,6 +171,9 @@ func (m *Member) pushConflicted(p *peer, r PushResponse) {
 	} else {
 		prev = min(prev, r.XIndex-1)
 	}
+	if r.PrevIndex >= m.ledger.Begin() {
+		prev = max(prev, m.ledger.Begin()-1) // the last one that can be compared: never jump over it
+	}
 	p.next = max(prev, NoIndex) + 1
 	m.sendCompare(p)
 }
