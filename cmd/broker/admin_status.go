@@ -44,6 +44,11 @@ type memberStatus struct {
 	// Suspect are the entries of which this member's disk has no good copy; until
 	// they are repaired, or known to be lost on every disk, it does not vote.
 	Suspect []suspectRange `json:"suspect"`
+	// ReadOnly says that the member refuses publishes, Trouble why it should not lead.
+	ReadOnly       bool   `json:"read_only"`
+	Trouble        string `json:"trouble,omitempty"`
+	DiskFreeBytes  int64  `json:"disk_free_bytes"`
+	DiskTotalBytes int64  `json:"disk_total_bytes"`
 }
 
 // suspectRange is a run of damaged entries, as `status -o json` shows it.
@@ -70,8 +75,24 @@ func toMemberStatus(n client.NodeStatus) memberStatus {
 		ClientAddr: s.GetClientAddr(),
 		LogHash:    fmt.Sprintf("%08x", s.GetLogHash()), LogHashIndex: s.GetLogHashIndex(), StateHash: fmt.Sprintf("%08x", s.GetStateHash()),
 		Durability: s.GetDurability(), ClusterID: s.GetClusterId(), Incarnation: s.GetIncarnation(), Version: s.GetVersion(),
-		Suspect: suspect,
+		Suspect:  suspect,
+		ReadOnly: s.GetReadOnly(), Trouble: s.GetTrouble(), DiskFreeBytes: s.GetDiskFreeBytes(), DiskTotalBytes: s.GetDiskTotalBytes(),
 	}
+}
+
+// disk is the member's disk in a word or two.
+func (m memberStatus) disk() string {
+	used := "-"
+	if m.DiskTotalBytes > 0 {
+		used = fmt.Sprintf("%.0f%%", 100*float64(m.DiskTotalBytes-m.DiskFreeBytes)/float64(m.DiskTotalBytes))
+	}
+	if m.ReadOnly {
+		used += " READ-ONLY"
+	}
+	if m.Trouble != "" {
+		used += " (" + m.Trouble + ")"
+	}
+	return used
 }
 
 func newStatus(a *admin) *cobra.Command {
@@ -122,11 +143,11 @@ func suspectMark(ranges []suspectRange) string {
 }
 
 func (a *admin) printStatus(members []memberStatus) error {
-	header := []any{"member", "role", "term", "leader", "begin", "end", "end term", "durable", "commit", "applied", "log hash", "durability", "clients"}
+	header := []any{"member", "role", "term", "leader", "begin", "end", "end term", "durable", "commit", "applied", "log hash", "durability", "disk", "clients"}
 	var rows [][]any
 	for _, m := range members {
 		if !m.Reachable {
-			rows = append(rows, []any{m.ID, "UNREACHABLE", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", m.ClientAddr})
+			rows = append(rows, []any{m.ID, "UNREACHABLE", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", m.ClientAddr})
 			continue
 		}
 		role := m.Role
@@ -139,7 +160,7 @@ func (a *admin) printStatus(members []memberStatus) error {
 		}
 		rows = append(rows, []any{
 			m.ID, role, m.Term, m.Leader, m.LedgerBeginIndex, m.LedgerEndIndex, m.LedgerEndTerm, m.DurableIndex,
-			m.CommitIndex, m.AppliedIndex, fmt.Sprintf("%s@%d", m.LogHash, m.LogHashIndex), m.Durability, m.ClientAddr,
+			m.CommitIndex, m.AppliedIndex, fmt.Sprintf("%s@%d", m.LogHash, m.LogHashIndex), m.Durability, m.disk(), m.ClientAddr,
 		})
 	}
 	return a.print(members, header, rows)

@@ -23,6 +23,7 @@ type adminService struct {
 	proposer  *proposer
 	store     *state.Store
 	ledger    *dledger.Server
+	disk      *diskGuard
 	maxQueues int
 }
 
@@ -41,6 +42,9 @@ func (s *adminService) CreateTopic(ctx context.Context, req *brokerv1.CreateTopi
 }
 
 func (s *adminService) createTopic(ctx context.Context, _ *leadership, req *brokerv1.CreateTopicRequest) (*brokerv1.CreateTopicResponse, error) {
+	if err := s.disk.refusal(); err != nil {
+		return nil, err
+	}
 	out, err := s.proposer.command(ctx, &recordv1.Command{
 		RequestId: req.GetRequestId(),
 		Kind:      &recordv1.Command_CreateTopic{CreateTopic: &recordv1.CreateTopic{Name: req.GetName(), Queues: req.GetQueues()}},

@@ -86,8 +86,9 @@ func (b *Broker) ledgerConfig() dledger.Config {
 		},
 		Log: commitlog.Config{
 			SegmentBytes: int64(b.cfg.Storage.SegmentBytes), TailCacheBytes: int64(b.cfg.Storage.TailCacheBytes),
-			PageCache: b.cfg.Durability.Ack == PageCache,
+			PageCache: b.cfg.Durability.Ack == PageCache, FS: b.cfg.LedgerFS, MayGrow: b.disk.mayGrow,
 		},
+		OnSpace:             b.disk.onSpace,
 		MaxPendingProposals: b.cfg.Limits.MaxPendingProposals + reservedProposals,
 		MaxPendingBytes:     int64(b.cfg.Limits.MaxPendingBytes + reservedBytes),
 		ScrubRate:           int64(max(0, b.cfg.Storage.ScrubRate)),
@@ -121,7 +122,8 @@ func (b *Broker) build() error {
 	b.hold = newPullHold(b.cfg.Limits.MaxHeldPulls)
 	b.dispatcher = &dispatcher{
 		ledger: b.ledger, store: b.store, hold: b.hold, leaderships: b.leaderships, flushDue: make(chan struct{}, 1),
-		replay: replayLog{log: b.log},
+		replay:   replayLog{log: b.log},
+		mayFlush: b.disk.mayFlush,
 	}
 	b.dispatcher.applied.Store(int64(b.store.Applied()))
 	b.errors = &translator{view: b.view, log: b.log}
@@ -153,9 +155,10 @@ func (b *Broker) buildServices() {
 			maxBytes: int(l.MaxPullBytes), maxWait: l.MaxPullWait, metrics: b.metrics,
 		},
 		proposer: proposer, budget: newBudget(l), ledger: b.ledger,
+		disk:    b.disk,
 		watcher: &leaderWatch{broker: b}, streams: b.streams, streamWindow: int(l.StreamWindowBytes),
 	}
-	b.admin = &adminService{router: b.router, proposer: proposer, store: b.store, ledger: b.ledger, maxQueues: l.MaxQueuesPerTopic}
+	b.admin = &adminService{router: b.router, proposer: proposer, store: b.store, ledger: b.ledger, disk: b.disk, maxQueues: l.MaxQueuesPerTopic}
 	b.status = &statusService{broker: b}
 }
 

@@ -48,6 +48,7 @@ type Broker struct {
 		bytes int    // 0: the default
 		asked func() // nil: nothing; called before each piece is asked for
 	}
+	disk       *diskGuard
 	hold       *pullHold
 	router     *router
 	errors     *translator
@@ -128,7 +129,9 @@ func (b *Broker) open() error {
 	if b.dir, err = openDataDir(b.cfg.Node.Data, b.cfg.Cluster.ID, b.cfg.Node.ID); err != nil {
 		return err
 	}
-	b.metrics = newMetrics(b.cfg)
+	b.disk = newDiskGuard(b.cfg, b.dir.path, b.log)
+	b.disk.check()
+	b.metrics = newMetrics(b.cfg, b.disk)
 	installed, err := b.dir.finishSwitch()
 	if err != nil {
 		return err
@@ -270,7 +273,12 @@ func (b *Broker) close(fault error) error {
 	}
 	b.stop.kill() // nothing left to kill
 	// The ledger first: the state must not be on disk ahead of it.
-	return errors.Join(b.ledger.Close(), b.store.Close(), b.dir.close())
+	err := b.ledger.Close()
+	if err != nil {
+		b.store.Abandon()
+		return errors.Join(err, b.dir.close())
+	}
+	return errors.Join(b.store.Close(), b.dir.close())
 }
 
 // ErrKilled is what Run returns after Kill.

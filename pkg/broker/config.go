@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/ledgermq/ledgermq/pkg/commitlog"
 	"github.com/ledgermq/ledgermq/pkg/state"
 )
 
@@ -48,6 +49,12 @@ type Config struct {
 	// ports before the brokers start. Each one that is set stands in for its listen
 	// address; the broker takes it over and closes it.
 	Listeners Listeners `yaml:"-"`
+	// LedgerFS is the file system under the commit log, for tests of disks that
+	// fail. Nil: the operating system's.
+	LedgerFS commitlog.FS `yaml:"-"`
+	// Statfs says how full the file system of a directory is, for tests of full
+	// disks. Nil: statfs(2).
+	Statfs func(dir string) (FileSystem, error) `yaml:"-"`
 }
 
 // Listeners are open sockets, nil where the broker shall listen by itself.
@@ -140,6 +147,17 @@ type StorageConfig struct {
 	// and verified in the background, so that damage is found while other members
 	// have good copies: 64 KiB to 1 GiB, or RateOff; default 8 MiB.
 	ScrubRate Rate `yaml:"scrub_rate"`
+	// DiskWarnAt is when a warning is logged: a share of the disk in use, or, as a
+	// size, the bytes left. Default 85%.
+	DiskWarnAt DiskMark `yaml:"disk_warn_at"`
+	// DiskReadOnlyAt is when this member refuses what would make its ledger grow, with
+	// DISK_FULL, and leaves the leadership to a member whose disk is not full. It is
+	// taken back 2 % of the disk, or a tenth of a mark in bytes, below. Default 90%.
+	DiskReadOnlyAt DiskMark `yaml:"disk_read_only_at"`
+	// DiskReserveBytes is held back in a file and given up when nothing else is left,
+	// so that what must be written can be. The log takes no segment that would leave
+	// less free. 1 MiB to 16 GiB, default 16 MiB.
+	DiskReserveBytes Size `yaml:"disk_reserve_bytes"`
 }
 
 // LimitsConfig bounds everything that could grow. Whoever meets a limit is told
@@ -270,6 +288,9 @@ func (s StorageConfig) withDefaults() StorageConfig {
 	fill(&s.StateCacheBytes, 64*mebibyte)
 	fill(&s.SeedRate, 64*mebibyte)
 	fill(&s.ScrubRate, Rate(8*mebibyte))
+	fill(&s.DiskWarnAt, "85%")
+	fill(&s.DiskReadOnlyAt, "90%")
+	fill(&s.DiskReserveBytes, 16*mebibyte)
 	return s
 }
 

@@ -96,7 +96,25 @@ func (c Config) validateStorage() error {
 		within("storage.tail_cache_bytes", c.Storage.TailCacheBytes, mebibyte, 64*gibibyte),
 		within("storage.state_cache_bytes", c.Storage.StateCacheBytes, mebibyte, 64*gibibyte),
 		within("storage.seed_rate", c.Storage.SeedRate, mebibyte, 64*gibibyte),
+		within("storage.disk_reserve_bytes", c.Storage.DiskReserveBytes, mebibyte, 16*gibibyte),
+		c.Storage.validateMarks(),
 	)
+}
+
+func (s StorageConfig) validateMarks() error {
+	var errs []error
+	for _, m := range []struct {
+		key  string
+		mark DiskMark
+	}{{"storage.disk_warn_at", s.DiskWarnAt}, {"storage.disk_read_only_at", s.DiskReadOnlyAt}} {
+		if _, _, err := m.mark.parse(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", m.key, err))
+		}
+	}
+	if len(errs) == 0 && !s.DiskReadOnlyAt.later(s.DiskWarnAt) {
+		errs = append(errs, fmt.Errorf("storage.disk_read_only_at %s must come after storage.disk_warn_at %s", s.DiskReadOnlyAt, s.DiskWarnAt))
+	}
+	return errors.Join(errs...)
 }
 
 func (c Config) validateLimits() error {

@@ -30,6 +30,7 @@ type dispatcher struct {
 	hold        *pullHold
 	leaderships *leaderships
 	flushDue    chan struct{} // capacity 1: to the flusher
+	mayFlush    func() bool   // there is room for it on the disk
 
 	applied   atomic.Int64
 	stepBegan atomic.Pointer[time.Time] // nil: waits
@@ -149,7 +150,9 @@ func (d *dispatcher) wake(outcomes []state.Outcome) {
 }
 
 // flush writes the state out whenever enough has gathered, so that a restart has
-// little to replay and the ledger something to purge.
+// little to replay and the ledger something to purge. Not while the disk is full:
+// what is applied then is in the ledger, or not even on this disk yet, and the state
+// must not be ahead of that.
 func (d *dispatcher) flush(ctx context.Context) error {
 	tick := time.NewTicker(flushCheck)
 	defer tick.Stop()
@@ -160,7 +163,7 @@ func (d *dispatcher) flush(ctx context.Context) error {
 		case <-d.flushDue:
 		case <-tick.C:
 		}
-		if !d.store.FlushDue() {
+		if !d.store.FlushDue() || !d.mayFlush() {
 			continue
 		}
 		if err := d.store.Flush(); err != nil && ctx.Err() == nil {

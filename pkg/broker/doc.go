@@ -31,7 +31,8 @@
 //	seeds       drops the seeds that nobody reads any more
 //	seeder      fetches a seed when the leader says that this member needs one
 //	retention   deletes old segments of the ledger
-//	watchdog    tells the member when its disk hangs
+//	disk        looks how full the disk is, keeps the reserve
+//	fitness     tells the member when its disk hangs or is full
 //	health      keeps grpc.health.v1 true
 //	reloader    looks at certificate files
 //	servers     client gRPC, peer gRPC, HTTP, one goroutine each, and theirs

@@ -20,6 +20,7 @@ const (
 	CodeLeadershipLost     Code = "LEADERSHIP_LOST"
 	CodeQuorumAckTimeout   Code = "WAIT_QUORUM_ACK_TIMEOUT"
 	CodeLeaderPendingFull  Code = "LEADER_PENDING_FULL"
+	CodeDiskFull           Code = "DISK_FULL"
 	CodeShuttingDown       Code = "SHUTTING_DOWN"
 	CodeUnknownTopic       Code = "UNKNOWN_TOPIC"
 	CodeTopicExists        Code = "TOPIC_EXISTS"
@@ -65,6 +66,7 @@ var codeTable = [...]codeInfo{
 	{CodeLeadershipLost, codes.Unavailable, true, 10 * time.Millisecond, "The leadership ended after the request was taken and before a majority was known to hold it.", "Send it again with the same producer id and sequence: an idempotent producer does, and nothing is stored twice."},
 	{CodeQuorumAckTimeout, codes.DeadlineExceeded, true, 100 * time.Millisecond, "No majority acknowledged within the ack timeout, or the caller's deadline passed first.", "As for LEADERSHIP_LOST. If it lasts, look for slow disks or missing members."},
 	{CodeLeaderPendingFull, codes.ResourceExhausted, false, 50 * time.Millisecond, "The leader has as much in flight as limits.max_pending_proposals and limits.max_pending_bytes allow.", "Send less at a time, or wait retry_after_ms."},
+	{CodeDiskFull, codes.ResourceExhausted, false, time.Second, "The leader's disk is full, or so full that it has stopped taking what would make its ledger grow, and no other member with space could take the leadership. Pulls, elections and deletes go on.", "Free or add space on the member that the message names: docs/runbooks/disk-full.md. Writing goes on by itself then."},
 	{CodeShuttingDown, codes.Unavailable, false, 50 * time.Millisecond, "The broker is stopping and took nothing of this request. What it had taken is answered LEADERSHIP_LOST instead.", "Ask another broker."},
 	{CodeUnknownTopic, codes.NotFound, false, 0, "There is no topic of this name.", "Check the name, or create it: `broker admin topic create NAME --queues N`."},
 	{CodeTopicExists, codes.AlreadyExists, false, 0, "A topic of this name exists already.", "Use it, or choose another name."},

@@ -24,6 +24,7 @@ type messagingService struct {
 	proposer     *proposer
 	budget       *budget
 	ledger       *dledger.Server
+	disk         *diskGuard
 	watcher      *leaderWatch
 	streams      *errgroup.Group // readers of streams; they end with their handlers
 	streamWindow int
@@ -41,6 +42,10 @@ func (s *messagingService) publish(ctx context.Context, _ *leadership, req *brok
 	}
 	if len(f.bodies) == 0 {
 		return &brokerv1.PublishResponse{Results: f.results}, nil
+	}
+	if err := s.disk.refusal(); err != nil {
+		s.publisher.metrics.refused(CodeDiskFull)
+		return nil, err
 	}
 	if !s.budget.tryAcquire(f.size) {
 		return nil, errorf(CodeLeaderPendingFull, "too many appends wait for a quorum: see limits.max_pending_bytes")
@@ -77,6 +82,9 @@ func (s *messagingService) RegisterProducer(ctx context.Context, req *brokerv1.R
 }
 
 func (s *messagingService) registerProducer(ctx context.Context, _ *leadership, req *brokerv1.RegisterProducerRequest) (*brokerv1.RegisterProducerResponse, error) {
+	if err := s.disk.refusal(); err != nil {
+		return nil, err // it could publish nothing
+	}
 	out, err := s.proposer.command(ctx, &recordv1.Command{
 		RequestId: req.GetRequestId(),
 		Kind:      &recordv1.Command_RegisterProducer{RegisterProducer: &recordv1.RegisterProducer{Name: req.GetName()}},

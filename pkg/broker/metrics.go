@@ -44,7 +44,7 @@ type metrics struct {
 
 // newMetrics makes the registry of one broker. Nothing is global: several brokers
 // live in one process without getting in each other's way.
-func newMetrics(cfg Config) *metrics {
+func newMetrics(cfg Config, disk *diskGuard) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		grpc: grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram(
@@ -73,7 +73,7 @@ func newMetrics(cfg Config) *metrics {
 	}, []string{"version", "revision", "goversion"})
 	build.WithLabelValues(cfg.Version, cfg.Revision, runtime.Version()).Set(1)
 	m.registry.MustRegister(m.grpc, m.received, m.receivedBytes, m.deliveries, m.deliveryBytes, send, m.sendErrors,
-		m.certExpiry, m.heldRequests, build, newDiskCollector(cfg.Node.Data), collectors.NewGoCollector(),
+		m.certExpiry, m.heldRequests, build, newDiskCollector(disk), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.seed = newSeedMetrics(m.registry)
 	return m

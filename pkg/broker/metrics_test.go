@@ -68,7 +68,7 @@ func TestMetricsAreClean(t *testing.T) {
 }
 
 func TestTopicSeriesAreBounded(t *testing.T) {
-	m := newMetrics(DefaultConfig())
+	m := newMetrics(DefaultConfig(), newDiskGuard(DefaultConfig(), t.TempDir(), testLogger(t)))
 	for i := range maxTopicSeries {
 		require.NotEqual(t, otherTopics, m.topic(fmt.Sprint(i)))
 	}

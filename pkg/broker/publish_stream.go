@@ -108,11 +108,14 @@ func (p *publishStream) propose(ctx context.Context, f *frame) bool {
 		p.svc.budget.release(f.size)
 		return false
 	}
-	err := p.svc.ledger.Propose(&dledger.Proposal{Bodies: f.bodies, Done: func(res dledger.ProposalResult) {
-		p.svc.budget.release(f.size)
-		f.outcome.Store(&res)
-		signal(p.ready)
-	}})
+	err := p.svc.disk.refusal()
+	if err == nil {
+		err = p.svc.ledger.Propose(&dledger.Proposal{Bodies: f.bodies, Done: func(res dledger.ProposalResult) {
+			p.svc.budget.release(f.size)
+			f.outcome.Store(&res)
+			signal(p.ready)
+		}})
+	}
 	if err != nil {
 		p.svc.budget.release(f.size)
 		p.refuse(f, err)

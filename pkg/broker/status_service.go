@@ -37,6 +37,7 @@ func (s *statusService) member(st *dledger.Status) *brokerv1.MemberStatus {
 	}
 	logHash, logHashIndex := b.ledger.LogHash()
 	stateHash, applied := b.store.Hash()
+	disk := b.disk.state.Load()
 	return &brokerv1.MemberStatus{
 		Suspect: suspectMessages(st.Suspect),
 		Id:      string(st.ID), ClusterId: b.cfg.Cluster.ID, Incarnation: b.dir.Incarnation,
@@ -48,6 +49,7 @@ func (s *statusService) member(st *dledger.Status) *brokerv1.MemberStatus {
 		ClientAddr: b.clientAddr(), Durability: string(b.cfg.Durability.Ack), Version: b.cfg.Version,
 		Serving: b.leaderships.serving() != nil, LastFailover: phases(st.Failover),
 		Standing: st.Standing,
+		ReadOnly: disk.blocked(), Trouble: b.trouble(), DiskFreeBytes: disk.fs.Free, DiskTotalBytes: disk.fs.Total,
 	}
 }
 
@@ -76,7 +78,10 @@ func phases(f dledger.Failover) []*brokerv1.FailoverPhase {
 }
 
 func peerMessage(st *dledger.Status, p dledger.PeerStatus) *brokerv1.PeerStatus {
-	m := &brokerv1.PeerStatus{Id: string(p.ID), PeerAddr: p.Addr, Connected: p.Connected, WaterMark: -1, Paused: p.Paused, MayNotVote: p.MayNotVote}
+	m := &brokerv1.PeerStatus{
+		Id: string(p.ID), PeerAddr: p.Addr, Connected: p.Connected, WaterMark: -1, Paused: p.Paused,
+		MayNotVote: p.MayNotVote, Trouble: p.Trouble,
+	}
 	if p.Connected {
 		m.ActiveSinceUnixMs = p.ActiveSince.UnixMilli()
 	}

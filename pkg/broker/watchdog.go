@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"context"
 	"fmt"
 	"time"
 )
@@ -21,36 +20,15 @@ func (b *Broker) electionTimeout() time.Duration {
 	return b.cfg.Raft.Heartbeat * time.Duration(b.cfg.Raft.MaxHeartbeatLeak)
 }
 
-// watchDisk tells the member when its disk has come to a stop, and when it goes
-// on: a leader that cannot write hands over instead of holding everyone up.
-func (b *Broker) watchDisk(ctx context.Context) error {
-	tick := time.NewTicker(b.cfg.Raft.Heartbeat)
-	defer tick.Stop()
-	fit := true
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		hangs, bad := b.diskHangs()
-		if fit == !bad {
-			continue // nothing new
-		}
-		fit = !bad
-		b.ledger.SetFit(fit)
-		if fit {
-			b.log.Info("disk writes again: fit to lead")
-		} else {
-			b.log.Error("disk does not finish a sync: not fit to lead", "hangs", hangs)
-		}
-	}
-}
-
+// diskCheck fails while the disk hangs. A full one is no reason to send clients
+// elsewhere: they can read here, and what they publish is passed on.
 func (b *Broker) diskCheck() healthCheck {
 	hangs, bad := b.diskHangs()
 	if bad {
 		return healthCheck{"disk", false, fmt.Sprintf("an fdatasync has been running for %v", hangs.Round(time.Millisecond))}
+	}
+	if why, yes := b.disk.readOnly(); yes {
+		return healthCheck{"disk", true, "read-only: " + why}
 	}
 	return healthCheck{"disk", true, "writes"}
 }

@@ -27,6 +27,7 @@ const (
 	CodeLeadershipLost     Code = "LEADERSHIP_LOST"
 	CodeQuorumTimeout      Code = "WAIT_QUORUM_ACK_TIMEOUT"
 	CodePendingFull        Code = "LEADER_PENDING_FULL"
+	CodeDiskFull           Code = "DISK_FULL"
 	CodeShuttingDown       Code = "SHUTTING_DOWN"
 	CodeUnknownTopic       Code = "UNKNOWN_TOPIC"
 	CodeTopicExists        Code = "TOPIC_EXISTS"
@@ -84,6 +85,7 @@ var (
 	ErrUnknownProducer  = &Error{Code: CodeUnknownProducer}
 	ErrProducerFenced   = &Error{Code: CodeProducerFenced}
 	ErrSequenceConflict = &Error{Code: CodeSequenceConflict}
+	ErrDiskFull         = &Error{Code: CodeDiskFull}
 	ErrUnknownMember    = &Error{Code: CodeUnknownMember}
 	ErrTransferFailed   = &Error{Code: CodeTransferFailed}
 	ErrDataLost         = &Error{Code: CodeDataLost}
@@ -256,7 +258,7 @@ func fromDetail(d *brokerv1.ErrorDetail) *Error {
 func transient(code Code) bool {
 	switch code {
 	case CodeNotLeader, CodeNoLeader, CodeLeaderNotReady, CodeLeaderTransferring, CodeLeadershipLost,
-		CodeQuorumTimeout, CodePendingFull, CodeShuttingDown, CodeUnavailable, CodeTimeout,
+		CodeQuorumTimeout, CodePendingFull, CodeDiskFull, CodeShuttingDown, CodeUnavailable, CodeTimeout,
 		CodeOutOfOrder, CodeDataDamaged, CodeInternal:
 		return true
 	}

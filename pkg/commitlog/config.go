@@ -44,6 +44,10 @@ type Config struct {
 	// them. It is for a member that has others to repair it from. Without it
 	// Open refuses.
 	TolerateDamage bool
+	// MayGrow is asked before the space for one more segment, of that many bytes,
+	// is reserved. An error that wraps ENOSPC or EDQUOT refuses it as a full disk
+	// would, before the last space of the file system is taken. Nil refuses nothing.
+	MayGrow func(bytes int64) error
 
 	// Clock stamps the append time; nil means time.Now.
 	Clock func() time.Time

@@ -9,6 +9,10 @@ var (
 	// ErrFailed wraps the first write or sync error. It is final: what the
 	// disk holds is unknown from then on, so the process must end.
 	ErrFailed = errors.New("commit log failed")
+	// ErrNoSpace means that the next segment could not be reserved because the
+	// disk is full. It is not final: nothing was written, the log is as it was,
+	// and the same call may be made again when there is space.
+	ErrNoSpace = errors.New("no space for the next segment of the commit log")
 	// ErrClosed means that the log was closed or abandoned.
 	ErrClosed = errors.New("commit log is closed")
 	// ErrPurged means that the entry was removed by retention.

@@ -149,6 +149,9 @@ func (l *Log) TermAt(i Index) (Term, error) {
 // may stand for many appends.
 func (l *Log) Waiting() <-chan struct{} { return l.waiting }
 
+// SyncAgain signals Waiting: a Sync that found no space is to be tried again.
+func (l *Log) SyncAgain() { signal(l.waiting) }
+
 // NeedSegment is signalled when PrepareSegment should be called.
 func (l *Log) NeedSegment() <-chan struct{} { return l.need }
 

@@ -31,31 +31,42 @@ func (l *Log) PrepareSegment() error {
 	p, err := l.prepare()
 	l.mu.Lock()
 	l.mu.preparing = false
-	closed := l.mu.closed
-	if err == nil && !closed {
+	closed, surplus := l.mu.closed, l.mu.prepared != nil // a Sync that could not wait made one
+	if err == nil && !closed && !surplus {
 		l.mu.prepared = p
 	}
 	l.mu.Unlock()
-	if err == nil && closed {
+	switch {
+	case err == nil && closed:
 		return errors.Join(ErrClosed, p.file.Close())
+	case err == nil && surplus:
+		return l.discard(p)
 	}
 	return err
+}
+
+// discard deletes a prepared file that is not needed.
+func (l *Log) discard(p *preparedSegment) error {
+	return errors.Join(p.file.Close(), l.cfg.FS.Remove(p.path))
 }
 
 func (l *Log) prepare() (*preparedSegment, error) {
 	id := l.cfg.SegmentID()
 	name := fmt.Sprintf("%s%016x%s", preparedPrefix, id, preparedSuffix)
 	p := &preparedSegment{id: id, path: filepath.Join(l.cfg.Dir, name)}
-	var err error
-	if p.file, err = l.cfg.FS.Create(p.path); err != nil {
-		return nil, fmt.Errorf("create a segment: %w", err)
+	err := l.mayGrow()
+	if err == nil {
+		p.file, err = l.cfg.FS.Create(p.path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create a segment: %w", ofSpace(err))
 	}
 	if err = p.file.Preallocate(l.cfg.SegmentBytes); err == nil {
 		err = p.file.Sync()
 	}
 	if err != nil {
 		// The file may have taken the last space: give it back, as far as that works.
-		return nil, errors.Join(fmt.Errorf("reserve %d bytes for a segment: %w", l.cfg.SegmentBytes, err),
+		return nil, errors.Join(fmt.Errorf("reserve %d bytes for a segment: %w", l.cfg.SegmentBytes, ofSpace(err)),
 			p.file.Close(), l.cfg.FS.Remove(p.path))
 	}
 	return p, nil

@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -23,7 +24,8 @@ func (g *group) first() Index { return g.before.index + 1 }
 //
 // A write or sync error is final: it is an ErrFailed, and so is the answer of
 // every later call. Nothing is retried, because after a failed fsync the page
-// cache no longer tells what the disk has.
+// cache no longer tells what the disk has. ErrNoSpace is not of that kind: the
+// group needs the next segment, there is no room for one, and nothing was begun.
 func (l *Log) Sync() (Persisted, error) {
 	l.acquire()
 	defer l.release()
@@ -32,14 +34,26 @@ func (l *Log) Sync() (Persisted, error) {
 
 // syncGroup is Sync for the holder of the token.
 func (l *Log) syncGroup() (Persisted, error) {
-	g, err := l.gather()
+	g, err := l.gather(l.cfg.MaxGroupBytes)
 	if err != nil {
 		return Persisted{}, err
 	}
 	if len(g.pieces) == 0 {
 		return l.persisted(), nil
 	}
-	if l.w.active.isFull(l.w.active.frameEnd(g.bytes), g.first()) {
+	if l.w.active.isFull(&g) {
+		err = l.reserveNext()
+		if errors.Is(err, ErrNoSpace) { // what still fits need not wait for space
+			var part group
+			if part, err = l.gatherFitting(err); err == nil {
+				g = part
+			}
+		}
+		if err != nil {
+			return Persisted{}, err
+		}
+	}
+	if l.w.active.isFull(&g) {
 		if err := l.roll(g.before); err != nil {
 			return Persisted{}, l.fail(err)
 		}
@@ -51,15 +65,15 @@ func (l *Log) syncGroup() (Persisted, error) {
 	return l.publish(seg, pos, &g), nil
 }
 
-// gather takes what the next group is made of.
-func (l *Log) gather() (group, error) {
+// gather takes what the next group is made of, one entry or up to maxBytes.
+func (l *Log) gather(maxBytes int64) (group, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.usableLocked(); err != nil {
 		return group{}, err
 	}
 	g := group{before: l.mu.durable}
-	g.pieces, g.bytes = l.mu.tail.gather(g.first(), l.cfg.MaxGroupBytes)
+	g.pieces, g.bytes = l.mu.tail.gather(g.first(), maxBytes)
 	if n := len(g.pieces); n > 0 {
 		g.end = l.mu.tail.tipAt(g.pieces[n-1].last)
 	}
@@ -71,11 +85,14 @@ func (s *segment) frameEnd(payload int64) int64 {
 	return s.w.pos + alignUp(groupHeaderBytes+payload) + blockBytes
 }
 
-// isFull says that a frame must go to the next segment. One that has no entry
-// of its own takes any frame: its successor would have the same name.
-func (s *segment) isFull(end int64, first Index) bool {
-	return end > s.size && first > s.base
+// isFull says that a group must go to the next segment. One that has no entry
+// of its own takes any group: its successor would have the same name.
+func (s *segment) isFull(g *group) bool {
+	return s.frameEnd(g.bytes) > s.size && g.first() > s.base
 }
+
+// room is the largest payload of a frame that the segment still takes.
+func (s *segment) room() int64 { return s.size - s.w.pos - blockBytes - groupHeaderBytes }
 
 // writeGroup writes and syncs one group of entries at the segment's end.
 func (l *Log) writeGroup(seg *segment, g *group) error {

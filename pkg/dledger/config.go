@@ -89,6 +89,10 @@ type Config struct {
 	// Nil: nobody.
 	OnNeedsSeed func(leader member.ID)
 
+	// OnSpace is told that the commit log cannot get its next segment because the
+	// disk is full, and, with nil, that it has it. It must not block. Nil: nobody.
+	OnSpace func(err error)
+
 	// Logger receives decisions, not entries. Default: slog.Default.
 	Logger *slog.Logger
 	// Registerer receives the metrics. Nil: none are exported.
@@ -131,6 +135,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnRole == nil {
 		c.OnRole = func(member.RoleChange) {}
+	}
+	if c.OnSpace == nil {
+		c.OnSpace = func(error) {}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

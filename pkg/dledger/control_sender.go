@@ -67,7 +67,7 @@ func (s *Server) callPeer(ctx context.Context, client dledgerv1.DLedgerServiceCl
 func (s *Server) noteHeartBeatResponse(ctx context.Context, p *peer, resp *dledgerv1.HeartBeatResponse) {
 	changed := p.healthy.Swap(resp.GetHealthy()) != resp.GetHealthy()
 	if info := resp.GetInfo(); info.GetId() == string(p.id) {
-		changed = p.learn(memberInfo{info.GetClientAddr(), info.GetIncarnation()}) || changed
+		changed = p.learn(memberInfo{info.GetClientAddr(), info.GetIncarnation(), info.GetTrouble()}) || changed
 	}
 	if resp.GetDivergent() {
 		s.noteDivergence(p, "the peer says that its history differs from this leader's")

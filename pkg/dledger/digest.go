@@ -69,7 +69,7 @@ func (s *Server) noteDivergence(p *peer, what string) {
 
 // ownInfo is what this member says about itself.
 func (s *Server) ownInfo() *dledgerv1.MemberInfo {
-	return &dledgerv1.MemberInfo{Id: string(s.cfg.ID), ClientAddr: s.cfg.ClientAddr, Incarnation: s.cfg.Incarnation}
+	return &dledgerv1.MemberInfo{Id: string(s.cfg.ID), ClientAddr: s.cfg.ClientAddr, Incarnation: s.cfg.Incarnation, Trouble: s.ownTrouble()}
 }
 
 // directory is what this member knows of everyone, itself first.
@@ -77,7 +77,7 @@ func (s *Server) directory() []*dledgerv1.MemberInfo {
 	all := []*dledgerv1.MemberInfo{s.ownInfo()}
 	for _, p := range s.peerList {
 		if info := p.info.Load(); info.clientAddr != "" {
-			all = append(all, &dledgerv1.MemberInfo{Id: string(p.id), ClientAddr: info.clientAddr, Incarnation: info.incarnation})
+			all = append(all, &dledgerv1.MemberInfo{Id: string(p.id), ClientAddr: info.clientAddr, Incarnation: info.incarnation, Trouble: info.trouble})
 		}
 	}
 	return all
@@ -88,7 +88,7 @@ func (s *Server) learnMembers(ctx context.Context, members []*dledgerv1.MemberIn
 	changed := false
 	for _, m := range members {
 		if p := s.peers[member.ID(m.GetId())]; p != nil {
-			changed = p.learn(memberInfo{m.GetClientAddr(), m.GetIncarnation()}) || changed
+			changed = p.learn(memberInfo{m.GetClientAddr(), m.GetIncarnation(), m.GetTrouble()}) || changed
 		}
 	}
 	if changed {

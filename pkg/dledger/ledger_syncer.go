@@ -20,6 +20,9 @@ const sealAfter = 100 * time.Millisecond
 //
 // When nothing has come for a while it seals the log once, so that the last group
 // is known to have been durable whatever happens to it later.
+//
+// A disk without space for the next segment is no error: the group waits, nothing
+// is reported durable, and the member goes on voting and following meanwhile.
 func (s *Server) syncLedger(ctx context.Context) error {
 	idle := time.NewTimer(sealAfter)
 	defer idle.Stop()
@@ -37,17 +40,24 @@ func (s *Server) syncLedger(ctx context.Context) error {
 			continue
 		case <-s.ledger.Waiting():
 		}
-		var done commitlog.Persisted
-		err := s.timeSync(func() (err error) {
-			done, err = s.ledger.Sync()
-			return err
-		})
-		if err != nil {
+		switch done, err := s.syncGroup(); {
+		case errors.Is(err, commitlog.ErrNoSpace):
+			s.awaitSpace(ctx, err)
+		case err != nil:
 			return fmt.Errorf("sync commit log: %w", err)
+		default:
+			s.deliver(ctx, letter{event: persistedEvent(done, s.baseEpoch)})
+			idle.Reset(sealAfter)
 		}
-		s.deliver(ctx, letter{event: persistedEvent(done, s.baseEpoch)})
-		idle.Reset(sealAfter)
 	}
+}
+
+func (s *Server) syncGroup() (done commitlog.Persisted, err error) {
+	err = s.timeSync(func() (err error) {
+		done, err = s.ledger.Sync()
+		return err
+	})
+	return done, err
 }
 
 // timeSync shows how long the disk takes, also while it does.
@@ -64,25 +74,4 @@ func (s *Server) timeSync(sync func() error) error {
 // from its own start, the log perhaps from an earlier one.
 func persistedEvent(p commitlog.Persisted, baseEpoch uint64) member.Persisted {
 	return member.Persisted{Index: memberIndex(p.Index), Term: member.Term(p.Term), Epoch: p.Epoch - baseEpoch}
-}
-
-// prepareSegments has the next segment file ready before it is needed. Where that
-// fails it is not the end: the sync that needs the file tries again, and only its
-// error is final.
-func (s *Server) prepareSegments(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-s.ledger.NeedSegment():
-			err := s.ledger.PrepareSegment()
-			if err == nil || errors.Is(err, commitlog.ErrClosed) {
-				continue
-			}
-			s.metrics.prepareErrors.Inc()
-			if s.complaints.fresh("prepare segment", time.Now()) {
-				s.log.Error("the next segment of the commit log could not be prepared: is the disk full?", "err", err)
-			}
-		}
-	}
 }

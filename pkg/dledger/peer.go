@@ -51,7 +51,7 @@ type peer struct {
 }
 
 // memberInfo is what a member says about itself for clients.
-type memberInfo struct{ clientAddr, incarnation string }
+type memberInfo struct{ clientAddr, incarnation, trouble string }
 
 // controlRequest is a vote, heartbeat or transfer on its way.
 type controlRequest struct {

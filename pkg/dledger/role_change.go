@@ -101,3 +101,14 @@ func (s *Server) isServing() bool { return s.applied.Load() >= s.serveFrom.Load(
 func (s *Server) SetFit(fit bool) {
 	s.deliver(s.life, letter{event: member.Health{Fit: fit}})
 }
+
+// SetTrouble says, for the others to show, why this member should not lead; empty:
+// nothing. It changes nothing here: SetFit does.
+func (s *Server) SetTrouble(why string) { s.trouble.Store(&why) }
+
+func (s *Server) ownTrouble() string {
+	if why := s.trouble.Load(); why != nil {
+		return *why
+	}
+	return ""
+}

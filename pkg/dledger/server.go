@@ -44,6 +44,9 @@ type Server struct {
 	requestID   atomic.Uint64             // of the last request sent
 	lastDigest  atomic.Pointer[digest]    // a cache
 	duplicateAt atomic.Pointer[time.Time] // when another broker with this id was last heard
+	space       spaceWatch
+	noSpace     atomic.Pointer[error]     // why the next segment cannot be had; nil: it can
+	trouble     atomic.Pointer[string]    // why this member is not fit, for the others to show
 	syncBegan   atomic.Pointer[time.Time] // of the sync that runs; nil: none
 	lastSync    atomic.Int64              // duration in ns
 	ledTerm     atomic.Int64              // the term that this member leads; NoTerm: none
@@ -117,6 +120,7 @@ func newServer(cfg Config, ballot *ballotFile, ledger *commitlog.Log) *Server {
 		peers:      make(map[member.ID]*peer),
 		nowServing: make(chan struct{}, 1),
 		runDone:    make(chan struct{}),
+		space:      newSpaceWatch(),
 		baseEpoch:  ledger.Epoch(),
 	}
 	s.life, s.stop = context.WithCancel(context.Background())

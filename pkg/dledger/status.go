@@ -56,9 +56,11 @@ type PeerStatus struct {
 	ActiveSince time.Time // since when it has been connected
 	Paused      bool
 	Healthy     bool // it last said that it is fit to lead
-	Diverged    bool // its committed history differs from this member's
-	Duplicate   bool // two brokers use its id
-	MayNotVote  bool // its directory is new, or its ledger damaged: it is not counted
+	// Trouble is why it should not lead, in its own words; empty: nothing known.
+	Trouble    string
+	Diverged   bool // its committed history differs from this member's
+	Duplicate  bool // two brokers use its id
+	MayNotVote bool // its directory is new, or its ledger damaged: it is not counted
 	// Match is how far its durable ledger is known to match; only a leader knows.
 	Match commitlog.Index
 	// State is what the leader does with it.
@@ -118,7 +120,7 @@ func (s *Server) WaitCommitted(ctx context.Context, after commitlog.Index) (comm
 // describe fills in what the peer's own goroutines know.
 func (p *peer) describe(st *PeerStatus) {
 	info := p.info.Load()
-	st.Addr, st.ClientAddr, st.Incarnation = p.addr, info.clientAddr, info.incarnation
+	st.Addr, st.ClientAddr, st.Incarnation, st.Trouble = p.addr, info.clientAddr, info.incarnation, info.trouble
 	st.Connected, st.ActiveSince = false, time.Time{}
 	if since := p.active.Load(); since != nil {
 		st.Connected, st.ActiveSince = true, *since
@@ -181,7 +183,7 @@ func (s *Server) peersChanged(old *Status) bool {
 	for _, was := range old.Peers {
 		p := s.peers[was.ID]
 		info := p.info.Load()
-		if was.ClientAddr != info.clientAddr || was.Connected != (p.active.Load() != nil) || was.Diverged != p.diverged.Load() {
+		if was.ClientAddr != info.clientAddr || was.Trouble != info.trouble || was.Connected != (p.active.Load() != nil) || was.Diverged != p.diverged.Load() {
 			return true
 		}
 	}

@@ -1755,9 +1755,17 @@ type MemberStatus struct {
 	Standing string `protobuf:"bytes,22,opt,name=standing,proto3" json:"standing,omitempty"`
 	// suspect are the entries of which this member's disk has no good copy. A
 	// member that has any which is not lost neither votes nor stands for election.
-	Suspect       []*SuspectRange `protobuf:"bytes,30,rep,name=suspect,proto3" json:"suspect,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Suspect []*SuspectRange `protobuf:"bytes,30,rep,name=suspect,proto3" json:"suspect,omitempty"`
+	// read_only is set while this member, if it leads, refuses publishes with
+	// DISK_FULL; trouble is why it should not lead, in words for a person.
+	ReadOnly bool   `protobuf:"varint,40,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	Trouble  string `protobuf:"bytes,41,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	// disk_free_bytes and disk_total_bytes are the file system of the data directory,
+	// as df counts it; both 0 if it did not answer.
+	DiskFreeBytes  int64 `protobuf:"varint,42,opt,name=disk_free_bytes,json=diskFreeBytes,proto3" json:"disk_free_bytes,omitempty"`
+	DiskTotalBytes int64 `protobuf:"varint,43,opt,name=disk_total_bytes,json=diskTotalBytes,proto3" json:"disk_total_bytes,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *MemberStatus) Reset() {
@@ -1951,6 +1959,34 @@ func (x *MemberStatus) GetSuspect() []*SuspectRange {
 	return nil
 }
 
+func (x *MemberStatus) GetReadOnly() bool {
+	if x != nil {
+		return x.ReadOnly
+	}
+	return false
+}
+
+func (x *MemberStatus) GetTrouble() string {
+	if x != nil {
+		return x.Trouble
+	}
+	return ""
+}
+
+func (x *MemberStatus) GetDiskFreeBytes() int64 {
+	if x != nil {
+		return x.DiskFreeBytes
+	}
+	return 0
+}
+
+func (x *MemberStatus) GetDiskTotalBytes() int64 {
+	if x != nil {
+		return x.DiskTotalBytes
+	}
+	return 0
+}
+
 // SuspectRange is entries of the ledger that are damaged on one member's disk.
 type SuspectRange struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -2088,7 +2124,9 @@ type PeerStatus struct {
 	Paused    bool  `protobuf:"varint,6,opt,name=paused,proto3" json:"paused,omitempty"`
 	// may_not_vote is set while the peer is not counted: its data directory is new,
 	// or its ledger damaged.
-	MayNotVote    bool `protobuf:"varint,7,opt,name=may_not_vote,json=mayNotVote,proto3" json:"may_not_vote,omitempty"`
+	MayNotVote bool `protobuf:"varint,7,opt,name=may_not_vote,json=mayNotVote,proto3" json:"may_not_vote,omitempty"`
+	// trouble is why the peer should not lead, in its own words; empty: nothing known.
+	Trouble       string `protobuf:"bytes,20,opt,name=trouble,proto3" json:"trouble,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2170,6 +2208,13 @@ func (x *PeerStatus) GetMayNotVote() bool {
 		return x.MayNotVote
 	}
 	return false
+}
+
+func (x *PeerStatus) GetTrouble() string {
+	if x != nil {
+		return x.Trouble
+	}
+	return ""
 }
 
 var File_broker_v1_broker_proto protoreflect.FileDescriptor
@@ -2294,7 +2339,7 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"\x11GetStatusResponse\x12/\n" +
 	"\x06status\x18\x01 \x01(\v2\x17.broker.v1.MemberStatusR\x06status\x12+\n" +
 	"\x05peers\x18\x02 \x03(\v2\x15.broker.v1.PeerStatusR\x05peers\x12+\n" +
-	"\amembers\x18\x03 \x03(\v2\x11.broker.v1.MemberR\amembers\"\x90\x06\n" +
+	"\amembers\x18\x03 \x03(\v2\x11.broker.v1.MemberR\amembers\"\x99\a\n" +
 	"\fMemberStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -2325,7 +2370,11 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"\n" +
 	"state_hash\x18\x15 \x01(\rR\tstateHash\x12\x1a\n" +
 	"\bstanding\x18\x16 \x01(\tR\bstanding\x121\n" +
-	"\asuspect\x18\x1e \x03(\v2\x17.broker.v1.SuspectRangeR\asuspect\"t\n" +
+	"\asuspect\x18\x1e \x03(\v2\x17.broker.v1.SuspectRangeR\asuspect\x12\x1b\n" +
+	"\tread_only\x18( \x01(\bR\breadOnly\x12\x18\n" +
+	"\atrouble\x18) \x01(\tR\atrouble\x12&\n" +
+	"\x0fdisk_free_bytes\x18* \x01(\x03R\rdiskFreeBytes\x12(\n" +
+	"\x10disk_total_bytes\x18+ \x01(\x03R\x0ediskTotalBytes\"t\n" +
 	"\fSuspectRange\x12\x1f\n" +
 	"\vfirst_index\x18\x01 \x01(\x03R\n" +
 	"firstIndex\x12\x1d\n" +
@@ -2335,7 +2384,7 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"\x03why\x18\x04 \x01(\tR\x03why\"=\n" +
 	"\rFailoverPhase\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aseconds\x18\x02 \x01(\x01R\aseconds\"\xe1\x01\n" +
+	"\aseconds\x18\x02 \x01(\x01R\aseconds\"\xfb\x01\n" +
 	"\n" +
 	"PeerStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
@@ -2346,7 +2395,8 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"water_mark\x18\x05 \x01(\x03R\twaterMark\x12\x16\n" +
 	"\x06paused\x18\x06 \x01(\bR\x06paused\x12 \n" +
 	"\fmay_not_vote\x18\a \x01(\bR\n" +
-	"mayNotVote2\xe1\x03\n" +
+	"mayNotVote\x12\x18\n" +
+	"\atrouble\x18\x14 \x01(\tR\atrouble2\xe1\x03\n" +
 	"\x10MessagingService\x12V\n" +
 	"\rPublishStream\x12\x1f.broker.v1.PublishStreamRequest\x1a .broker.v1.PublishStreamResponse(\x010\x01\x12@\n" +
 	"\aPublish\x12\x19.broker.v1.PublishRequest\x1a\x1a.broker.v1.PublishResponse\x127\n" +

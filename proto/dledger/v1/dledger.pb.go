@@ -611,10 +611,13 @@ func (x *VoteResponse) GetFresh() bool {
 
 // MemberInfo is what members tell each other about themselves for clients.
 type MemberInfo struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ClientAddr    string                 `protobuf:"bytes,2,opt,name=client_addr,json=clientAddr,proto3" json:"client_addr,omitempty"`
-	Incarnation   string                 `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Id          string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	ClientAddr  string                 `protobuf:"bytes,2,opt,name=client_addr,json=clientAddr,proto3" json:"client_addr,omitempty"`
+	Incarnation string                 `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// trouble is why the member should not lead, in words for a person to read: its
+	// disk is full, or hangs. Empty: nothing is known against it.
+	Trouble       string `protobuf:"bytes,20,opt,name=trouble,proto3" json:"trouble,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -666,6 +669,13 @@ func (x *MemberInfo) GetClientAddr() string {
 func (x *MemberInfo) GetIncarnation() string {
 	if x != nil {
 		return x.Incarnation
+	}
+	return ""
+}
+
+func (x *MemberInfo) GetTrouble() string {
+	if x != nil {
+		return x.Trouble
 	}
 	return ""
 }
@@ -1548,13 +1558,14 @@ const file_dledger_v1_dledger_proto_rawDesc = "" +
 	"\x04from\x18\x05 \x01(\tR\x04from\x12!\n" +
 	"\frequest_term\x18\x06 \x01(\x03R\vrequestTerm\x12\x14\n" +
 	"\x05asker\x18\a \x01(\tR\x05asker\x12\x14\n" +
-	"\x05fresh\x18\b \x01(\bR\x05fresh\"_\n" +
+	"\x05fresh\x18\b \x01(\bR\x05fresh\"y\n" +
 	"\n" +
 	"MemberInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vclient_addr\x18\x02 \x01(\tR\n" +
 	"clientAddr\x12 \n" +
-	"\vincarnation\x18\x03 \x01(\tR\vincarnation\"\xd2\x02\n" +
+	"\vincarnation\x18\x03 \x01(\tR\vincarnation\x12\x18\n" +
+	"\atrouble\x18\x14 \x01(\tR\atrouble\"\xd2\x02\n" +
 	"\x10HeartBeatRequest\x12*\n" +
 	"\x06header\x18\x01 \x01(\v2\x12.dledger.v1.HeaderR\x06header\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x03R\x04term\x12\x16\n" +
