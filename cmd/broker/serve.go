@@ -46,6 +46,7 @@ func serve(ctx context.Context, cfg *broker.Config, logs io.Writer) error {
 	for _, warning := range warnings(cfg) {
 		cfg.Logger.Warn(warning)
 	}
+	cfg.LimitMemory()
 	return startError(broker.Serve(ctx, *cfg, nil))
 }
 

@@ -60,7 +60,7 @@ func (b *Broker) openLedger() error {
 func (b *Broker) openState() error {
 	registry := prometheus.NewRegistry()
 	store, err := state.Open(state.Config{
-		Dir: b.dir.state(), CacheBytes: int64(b.cfg.Storage.StateCacheBytes), Logger: b.log, Registerer: registry,
+		Dir: b.dir.state(), CacheBytes: int64(b.cfg.Storage.StateCacheBytes), MemTableBytes: uint64(b.cfg.memTableBytes()), Logger: b.log, Registerer: registry,
 	})
 	if err != nil {
 		return fmt.Errorf("open state in %s: %w", b.dir.state(), err)
@@ -92,6 +92,7 @@ func (b *Broker) ledgerConfig() dledger.Config {
 		MaxPendingProposals: b.cfg.Limits.MaxPendingProposals + reservedProposals,
 		MaxPendingBytes:     int64(b.cfg.Limits.MaxPendingBytes + reservedBytes),
 		ScrubRate:           int64(max(0, b.cfg.Storage.ScrubRate)),
+		MaxInboundBytes:     int64(b.cfg.inboundBytes()),
 		PeerCredentials:     b.peerCredentials(),
 		OnNeedsSeed:         b.needsSeed,
 		OnRole:              func(rc member.RoleChange) { b.roles.Notify(rolechange.Of(rc)) },
@@ -152,7 +153,7 @@ func (b *Broker) buildServices() {
 		publisher: &publisher{limit: int(l.MaxBatchBytes), frame: int(l.MaxFrameBytes), store: b.store, errors: b.errors, metrics: b.metrics, now: time.Now},
 		puller: &puller{
 			store: b.store, ledger: b.ledger, hold: b.hold,
-			maxBytes: int(l.MaxPullBytes), maxWait: l.MaxPullWait, metrics: b.metrics,
+			gate: b.memory, maxBytes: int(l.MaxPullBytes), maxWait: l.MaxPullWait, metrics: b.metrics,
 		},
 		proposer: proposer, budget: newBudget(l), ledger: b.ledger,
 		disk:    b.disk,

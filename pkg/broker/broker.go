@@ -49,6 +49,7 @@ type Broker struct {
 		asked func() // nil: nothing; called before each piece is asked for
 	}
 	disk       *diskGuard
+	memory     *memoryGate
 	hold       *pullHold
 	router     *router
 	errors     *translator
@@ -129,6 +130,7 @@ func (b *Broker) open() error {
 	if b.dir, err = openDataDir(b.cfg.Node.Data, b.cfg.Cluster.ID, b.cfg.Node.ID); err != nil {
 		return err
 	}
+	b.memory = newMemoryGate(b.cfg.Limits.Memory, b.log)
 	b.disk = newDiskGuard(b.cfg, b.dir.path, b.log)
 	b.disk.check()
 	b.metrics = newMetrics(b.cfg, b.disk)
@@ -199,6 +201,7 @@ func (b *Broker) listen() error {
 		}
 		*l.into = newSockets(l.given, b.cfg.Limits.MaxConnections)
 	}
+	b.sockets.client.gate = b.memory
 	return nil
 }
 

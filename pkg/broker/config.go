@@ -135,9 +135,9 @@ type StorageConfig struct {
 	// 256 MiB. Space is given back a segment at a time.
 	SegmentBytes Size `yaml:"segment_bytes"`
 	// TailCacheBytes is how much of the newest ledger is kept in memory for
-	// followers and consumers: default 64 MiB.
+	// followers and consumers: default a sixteenth of limits.memory, 8 to 64 MiB.
 	TailCacheBytes Size `yaml:"tail_cache_bytes"`
-	// StateCacheBytes is the block cache of the state store: default 64 MiB.
+	// StateCacheBytes is the block cache of the state store; default as above.
 	StateCacheBytes Size `yaml:"state_cache_bytes"`
 	// SeedRate bounds what members that are seeded read from this one, all together,
 	// in bytes per second: 1 MiB to 64 GiB, default 64 MiB. More costs disk and
@@ -163,6 +163,11 @@ type StorageConfig struct {
 // LimitsConfig bounds everything that could grow. Whoever meets a limit is told
 // by name (docs/errors.md).
 type LimitsConfig struct {
+	// Memory is what this process may take: 128 MiB to 4 TiB, default 1 GiB. Caches and
+	// queues are sized by it where they are not set, and refused at start where they
+	// sum up to more than three quarters of it. The rest is for requests and answers on
+	// their way; when it runs short clients are read no further. See docs/limits.md.
+	Memory Size `yaml:"memory"`
 	// MaxBatchBytes is the largest record batch: 1 KiB to 15 MiB, default 4 MiB.
 	// Larger ones are refused with MESSAGE_TOO_LARGE.
 	MaxBatchBytes Size `yaml:"max_batch_bytes"`
@@ -173,7 +178,8 @@ type LimitsConfig struct {
 	MaxQueuesPerTopic int `yaml:"max_queues_per_topic"`
 	// MaxPendingProposals and MaxPendingBytes bound what the leader has taken and
 	// not yet committed; beyond them LEADER_PENDING_FULL. As much again of unary
-	// requests may wait for a leader; beyond that LIMIT_EXCEEDED. Defaults 10000, 64 MiB.
+	// requests may wait for a leader; beyond that LIMIT_EXCEEDED. Defaults 10000 and a
+	// sixteenth of Memory, 8 to 64 MiB, but MaxFrameBytes at least.
 	MaxPendingProposals int  `yaml:"max_pending_proposals"`
 	MaxPendingBytes     Size `yaml:"max_pending_bytes"`
 	// StreamWindowBytes is what one publish stream may have in flight before the
@@ -267,9 +273,9 @@ func (c Config) withDefaults() Config {
 	fill(&c.Version, "devel")
 	fill(&c.Revision, "unknown")
 	c.Raft = c.Raft.withDefaults()
-	c.Storage = c.Storage.withDefaults()
 	c.Retention = c.Retention.withDefaults()
 	c.Limits = c.Limits.withDefaults()
+	c.Storage = c.Storage.withDefaults(c.Limits.Memory)
 	c.TLS = c.TLS.withDefaults()
 	return c
 }
@@ -282,10 +288,10 @@ func (r RaftConfig) withDefaults() RaftConfig {
 	return r
 }
 
-func (s StorageConfig) withDefaults() StorageConfig {
+func (s StorageConfig) withDefaults(memory Size) StorageConfig {
 	fill(&s.SegmentBytes, 256*mebibyte)
-	fill(&s.TailCacheBytes, 64*mebibyte)
-	fill(&s.StateCacheBytes, 64*mebibyte)
+	fill(&s.TailCacheBytes, share(memory, 16, 8*mebibyte, 64*mebibyte))
+	fill(&s.StateCacheBytes, share(memory, 16, 8*mebibyte, 64*mebibyte))
 	fill(&s.SeedRate, 64*mebibyte)
 	fill(&s.ScrubRate, Rate(8*mebibyte))
 	fill(&s.DiskWarnAt, "85%")
@@ -295,11 +301,12 @@ func (s StorageConfig) withDefaults() StorageConfig {
 }
 
 func (l LimitsConfig) withDefaults() LimitsConfig {
+	fill(&l.Memory, gibibyte)
 	fill(&l.MaxBatchBytes, 4*mebibyte)
 	fill(&l.MaxFrameBytes, max(2*l.MaxBatchBytes, 8*mebibyte))
 	fill(&l.MaxQueuesPerTopic, state.MaxQueuesPerTopic)
 	fill(&l.MaxPendingProposals, 10_000)
-	fill(&l.MaxPendingBytes, 64*mebibyte)
+	fill(&l.MaxPendingBytes, max(share(l.Memory, 16, 8*mebibyte, 64*mebibyte), l.MaxFrameBytes))
 	fill(&l.StreamWindowBytes, 8*mebibyte)
 	fill(&l.MaxPullBytes, 4*mebibyte)
 	fill(&l.MaxPullWait, 30*time.Second)

@@ -22,7 +22,7 @@ func (c Config) Validate() error { return c.withDefaults().validate() }
 func (c Config) validate() error {
 	return errors.Join(
 		c.validateNames(), c.validatePeers(), c.validateRaft(),
-		c.validateStorage(), c.Retention.validate(), c.validateLimits(), c.validateListeners(), c.validateLog(),
+		c.validateStorage(), c.Retention.validate(), c.validateLimits(), c.validateMemory(), c.validateListeners(), c.validateLog(),
 	)
 }
 

@@ -32,6 +32,7 @@
 //	seeder      fetches a seed when the leader says that this member needs one
 //	retention   deletes old segments of the ledger
 //	disk        looks how full the disk is, keeps the reserve
+//	memory      looks how much memory is in use, holds clients back
 //	fitness     tells the member when its disk hangs or is full
 //	health      keeps grpc.health.v1 true
 //	reloader    looks at certificate files

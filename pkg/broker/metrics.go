@@ -87,6 +87,9 @@ func counterVec(name, help, label string) *prometheus.CounterVec {
 func (m *metrics) watch(b *Broker) {
 	m.topicOf = b.store.TopicOfQueue
 	m.registry.MustRegister(m.state,
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "broker_memory_short_total", Help: "How often clients were not read because memory was short: see limits.memory.",
+		}, func() float64 { return float64(b.memory.closings.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "broker_held_pulls", Help: "Pulls that wait for messages now.",
 		}, func() float64 { return float64(b.hold.held.Load()) }),

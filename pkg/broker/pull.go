@@ -19,6 +19,7 @@ const maxPullBatches = 4096
 type puller struct {
 	store    *state.Store
 	ledger   *dledger.Server
+	gate     *memoryGate
 	hold     *pullHold
 	maxBytes int
 	maxWait  time.Duration
@@ -79,6 +80,9 @@ func (p *puller) limit(wanted int64) int {
 // await reads from offset, waiting up to wait for something to be there; a
 // negative wait is endless. Nothing found in time is no error.
 func (p *puller) await(ctx context.Context, q queue, offset state.Offset, limit int, wait time.Duration, ends streamEnds) (pulled, error) {
+	if err := p.gate.refusal(); err != nil {
+		return pulled{}, err
+	}
 	got, err := p.read(q, offset, limit)
 	if err != nil || len(got.infos) > 0 || wait == 0 {
 		return got, err

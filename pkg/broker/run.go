@@ -32,6 +32,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	g.Go(func() error { return b.fetchSeeds(gctx) })
 	g.Go(func() error { return b.disk.run(gctx) })
 	g.Go(func() error { return b.maintainFitness(gctx) })
+	g.Go(func() error { return b.memory.run(gctx) })
 	g.Go(func() error { return b.maintainHealth(gctx) })
 	g.Go(func() error { return b.reloadCertificates(gctx) })
 	g.Go(func() error { return serveGRPC(b.servers.client, b.sockets.client) })

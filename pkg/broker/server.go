@@ -53,8 +53,10 @@ func (b *Broker) serverOptions(receive Size) []grpc.ServerOption {
 		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.StaticStreamWindowSize(int32(windowBytes)),
 		grpc.StaticConnWindowSize(int32(windowBytes)),
+		// Idle connections keep a read buffer and no write buffer.
 		grpc.WriteBufferSize(int(256 * kibibyte)),
-		grpc.ReadBufferSize(int(64 * kibibyte)),
+		grpc.SharedWriteBuffer(true),
+		grpc.ReadBufferSize(int(32 * kibibyte)),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WaitForHandlers(true),

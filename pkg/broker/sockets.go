@@ -10,6 +10,7 @@ import (
 type sockets struct {
 	net.Listener
 	slots chan struct{}
+	gate  *memoryGate // nil: connections are always read
 	done  chan struct{}
 
 	mu struct {
@@ -23,6 +24,15 @@ type socket struct {
 	net.Conn
 	of   *sockets
 	once sync.Once
+	over chan struct{} // closed with the connection
+}
+
+// Read reads when there is memory for what it brings.
+func (c *socket) Read(p []byte) (int, error) {
+	if g := c.of.gate; g != nil {
+		g.wait(c.over)
+	}
+	return c.Conn.Read(p)
 }
 
 func newSockets(l net.Listener, limit int) *sockets {
@@ -43,7 +53,7 @@ func (s *sockets) Accept() (net.Conn, error) {
 		<-s.slots
 		return nil, err
 	}
-	c := &socket{Conn: conn, of: s}
+	c := &socket{Conn: conn, of: s, over: make(chan struct{})}
 	if !s.add(c) {
 		return nil, errors.Join(net.ErrClosed, c.Close())
 	}
@@ -64,6 +74,7 @@ func (s *sockets) add(c *socket) bool {
 func (c *socket) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(func() {
+		close(c.over)
 		c.of.remove(c)
 		<-c.of.slots
 	})
