@@ -48,7 +48,7 @@ func (s *messagingService) publish(ctx context.Context, _ *leadership, req *brok
 		return nil, err
 	}
 	if !s.budget.tryAcquire(f.size) {
-		return nil, errorf(CodeLeaderPendingFull, "too many appends wait for a quorum: see limits.max_pending_bytes")
+		return nil, s.ledger.PendingFull()
 	}
 	defer s.budget.release(f.size)
 	res, err := s.proposer.propose(ctx, f.bodies)

@@ -34,7 +34,7 @@ func ownError(err error) *Error {
 	case errors.As(err, &own):
 		return own
 	case errors.As(err, &ledger):
-		return &Error{Code: Code(ledger.Code), Message: ledger.Message, Indefinite: ledger.Indefinite, cause: err}
+		return &Error{Code: Code(ledger.Code), Message: ledger.Message, Indefinite: ledger.Indefinite, RetryAfter: ledger.RetryAfter, cause: err}
 	case errors.Is(err, batch.ErrTooLarge):
 		return errorf(CodeMessageTooLarge, "%v", err)
 	case errors.Is(err, batch.ErrCorrupt):

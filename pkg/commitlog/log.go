@@ -116,6 +116,20 @@ func (l *Log) Unsynced() int64 {
 	return l.mu.tail.bytesFrom(l.mu.durable.index + 1)
 }
 
+// BytesAfter is how many bytes of entries, headers included, come after entry i. Where
+// the first of them are not in memory any more it is less than that, and exact false.
+func (l *Log) BytesAfter(i Index) (bytes int64, exact bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i >= l.mu.end.index {
+		return 0, true
+	}
+	if _, exact = l.mu.tail.find(i + 1); exact || len(l.mu.tail.chunks) == 0 {
+		return l.mu.tail.bytesFrom(i + 1), exact
+	}
+	return l.mu.tail.bytesFrom(l.mu.tail.chunks[0].first), false
+}
+
 // Epoch counts the truncations since Open.
 func (l *Log) Epoch() uint64 {
 	l.mu.Lock()

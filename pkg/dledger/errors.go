@@ -2,6 +2,7 @@ package dledger
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/ledgermq/ledgermq/pkg/dledger/member"
 )
@@ -30,6 +31,8 @@ type Error struct {
 	Message string
 	// Indefinite is set when the entries may yet be committed.
 	Indefinite bool
+	// RetryAfter is about when another try may succeed; 0: not known.
+	RetryAfter time.Duration
 	// Leader and LeaderAddr name the leader and its address for clients, if known.
 	Leader     member.ID
 	LeaderAddr string

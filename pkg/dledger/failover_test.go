@@ -109,7 +109,7 @@ func TestPausedFollowerCatchesUp(t *testing.T) {
 		require.True(t, p.Connected)
 	}
 	if l.Status().Serving {
-		require.Contains(t, l.pendingFullMessage(), string(slow.id)+" lags")
+		require.Regexp(t, "follower.* "+string(slow.id)+" .* MB", l.whatIsSlow())
 	}
 	require.NoError(t, l.ResumePeer(slow.id))
 	c.awaitEqual()

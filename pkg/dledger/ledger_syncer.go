@@ -66,7 +66,9 @@ func (s *Server) timeSync(sync func() error) error {
 	s.syncBegan.Store(&began)
 	err := sync()
 	s.syncBegan.Store(nil)
-	s.lastSync.Store(int64(time.Since(began)))
+	took := time.Since(began)
+	s.lastSync.Store(int64(took))
+	s.syncTimes.add(took)
 	return err
 }
 

@@ -2,7 +2,6 @@ package dledger
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/ledgermq/ledgermq/pkg/commitlog"
 	"github.com/ledgermq/ledgermq/pkg/dledger/member"
@@ -65,16 +64,18 @@ func (s *Server) Propose(p *Proposal) error {
 		s.metrics.proposals.WithLabelValues("rejected").Inc()
 		return err
 	}
-	if n := s.ledger.Unsynced(); n > s.cfg.MaxPendingBytes {
+	// A quorum of other disks lets appends come faster than this one writes them, and
+	// until then they are memory.
+	if s.ledger.Unsynced() > s.cfg.MaxPendingBytes {
 		s.metrics.proposals.WithLabelValues("rejected").Inc()
-		return s.refusal(CodePendingFull, s.slowDiskMessage(n))
+		return s.PendingFull()
 	}
 	switch s.pending.admit(p) {
 	case admitted:
 		return nil
 	case admitFull:
 		s.metrics.proposals.WithLabelValues("rejected").Inc()
-		return s.refusal(CodePendingFull, s.pendingFullMessage())
+		return s.PendingFull()
 	default:
 		s.metrics.proposals.WithLabelValues("rejected").Inc()
 		return s.refusal(CodeShuttingDown, "this broker is stopping; try another one")
@@ -93,37 +94,4 @@ func (s *Server) refuseUnlessServing() error {
 	default:
 		return s.refusal(CodeNotLeader, "this member does not lead; ask the leader")
 	}
-}
-
-// slowDiskMessage tells of a disk that falls behind: a quorum of other disks lets
-// appends come faster than this one writes them, and until then they are memory.
-func (s *Server) slowDiskMessage(unsynced int64) string {
-	st := s.Status()
-	return fmt.Sprintf("the disk of this broker is too slow: %d bytes of %d entries are not written yet, allowed are %d (last sync took %v); try again later",
-		unsynced, st.End-st.Durable, s.cfg.MaxPendingBytes, st.LastSync)
-}
-
-// pendingFullMessage names the members that hold the quorum up.
-func (s *Server) pendingFullMessage() string {
-	st := s.Status()
-	var slow []string
-	for _, p := range st.Peers {
-		if lag := st.End - p.Match; !p.Connected || lag > 0 {
-			how := fmt.Sprintf("%s lags %d entries", p.ID, lag)
-			if !p.Connected {
-				how = fmt.Sprintf("%s is not connected", p.ID)
-			}
-			slow = append(slow, how)
-		}
-	}
-	if lag := st.End - st.Durable; lag > 0 {
-		slow = append(slow, fmt.Sprintf("own disk lags %d entries (last sync took %v)", lag, st.LastSync))
-	}
-	if lag := st.Commit - st.Applied; lag > 0 {
-		slow = append(slow, fmt.Sprintf("%d committed entries wait to be applied", lag))
-	}
-	if len(slow) == 0 {
-		slow = []string{"all members keep up"}
-	}
-	return "too many appends wait for a quorum: " + strings.Join(slow, ", ") + "; try again later"
 }

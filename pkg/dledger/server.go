@@ -48,9 +48,10 @@ type Server struct {
 	noSpace     atomic.Pointer[error]     // why the next segment cannot be had; nil: it can
 	trouble     atomic.Pointer[string]    // why this member is not fit, for the others to show
 	syncBegan   atomic.Pointer[time.Time] // of the sync that runs; nil: none
-	lastSync    atomic.Int64              // duration in ns
-	ledTerm     atomic.Int64              // the term that this member leads; NoTerm: none
-	baseEpoch   uint64                    // truncations of the log before the member was made
+	syncTimes   syncTimes
+	lastSync    atomic.Int64 // duration in ns
+	ledTerm     atomic.Int64 // the term that this member leads; NoTerm: none
+	baseEpoch   uint64       // truncations of the log before the member was made
 	complaints  complaints
 
 	life      context.Context // done when the server stops
