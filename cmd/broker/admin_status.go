@@ -36,7 +36,11 @@ type memberStatus struct {
 	LogHash      string `json:"log_hash"`
 	LogHashIndex int64  `json:"log_hash_index"`
 	// StateHash is over what applying the ledger up to AppliedIndex yielded.
-	StateHash   string `json:"state_hash"`
+	StateHash string `json:"state_hash"`
+	// SeedBytes of SeedTotalBytes are here of the seed that is being fetched.
+	SeedBytes      int64 `json:"seed_bytes,omitempty"`
+	SeedTotalBytes int64 `json:"seed_total_bytes,omitempty"`
+
 	Durability  string `json:"durability"`
 	ClusterID   string `json:"cluster_id"`
 	Incarnation string `json:"incarnation"`
@@ -72,8 +76,8 @@ func toMemberStatus(n client.NodeStatus) memberStatus {
 		ID: s.GetId(), Reachable: true, Role: s.GetRole(), Standing: s.GetStanding(), Serving: s.GetServing(), Term: s.GetTerm(), Leader: s.GetLeader(),
 		LedgerBeginIndex: s.GetLedgerBeginIndex(), LedgerEndIndex: s.GetLedgerEndIndex(), LedgerEndTerm: s.GetLedgerEndTerm(),
 		DurableIndex: s.GetDurableIndex(), CommitIndex: s.GetCommitIndex(), AppliedIndex: s.GetAppliedIndex(),
-		ClientAddr: s.GetClientAddr(),
-		LogHash:    fmt.Sprintf("%08x", s.GetLogHash()), LogHashIndex: s.GetLogHashIndex(), StateHash: fmt.Sprintf("%08x", s.GetStateHash()),
+		ClientAddr: s.GetClientAddr(), SeedBytes: s.GetSeedBytes(), SeedTotalBytes: s.GetSeedTotalBytes(),
+		LogHash: fmt.Sprintf("%08x", s.GetLogHash()), LogHashIndex: s.GetLogHashIndex(), StateHash: fmt.Sprintf("%08x", s.GetStateHash()),
 		Durability: s.GetDurability(), ClusterID: s.GetClusterId(), Incarnation: s.GetIncarnation(), Version: s.GetVersion(),
 		Suspect:  suspect,
 		ReadOnly: s.GetReadOnly(), Trouble: s.GetTrouble(), DiskFreeBytes: s.GetDiskFreeBytes(), DiskTotalBytes: s.GetDiskTotalBytes(),
@@ -157,6 +161,9 @@ func (a *admin) printStatus(members []memberStatus) error {
 		role += suspectMark(m.Suspect)
 		if m.Standing != "" {
 			role += " (may not vote)"
+		}
+		if m.SeedTotalBytes > 0 {
+			role += fmt.Sprintf(" (seed %d %%)", 100*m.SeedBytes/m.SeedTotalBytes)
 		}
 		rows = append(rows, []any{
 			m.ID, role, m.Term, m.Leader, m.LedgerBeginIndex, m.LedgerEndIndex, m.LedgerEndTerm, m.DurableIndex,

@@ -132,6 +132,9 @@ func (b *Broker) build() error {
 		view: b.view, conn: b.ledger.PeerConn, explain: b.explain, held: b.metrics.heldRequests,
 		room: newBudget(b.cfg.Limits), hold: b.cfg.Limits.HoldTimeout, stopping: b.stop.ctx.Done(),
 	}
+	if err := b.dropUselessSeed(); err != nil {
+		return err
+	}
 	if b.seeds, err = b.newSeedSource(); err != nil {
 		return err
 	}

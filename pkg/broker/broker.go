@@ -36,15 +36,16 @@ type Broker struct {
 		http         *http.Server
 	}
 
-	store       *state.Store
-	ledger      *dledger.Server
-	roles       *rolechange.Changer
-	leaderships *leaderships
-	dispatcher  *dispatcher
-	retention   *retention
-	seeds       *seed.Source
-	seedWanted  chan member.ID // capacity 1: the leader says that this member must be seeded
-	seedPieces  struct {       // for tests, which set it before Run
+	store        *state.Store
+	ledger       *dledger.Server
+	roles        *rolechange.Changer
+	leaderships  *leaderships
+	dispatcher   *dispatcher
+	retention    *retention
+	seeds        *seed.Source
+	seedWanted   chan member.ID // capacity 1: the leader says that this member must be seeded
+	seedProgress atomic.Pointer[seedProgress]
+	seedPieces   struct { // for tests, which set it before Run
 		bytes int    // 0: the default
 		asked func() // nil: nothing; called before each piece is asked for
 	}
@@ -110,6 +111,7 @@ func New(cfg Config) (*Broker, error) {
 	cfg = cfg.withDefaults()
 	b := &Broker{cfg: cfg, log: cfg.Logger.With("member", cfg.Node.ID)}
 	b.seedWanted = make(chan member.ID, 1)
+	b.seedProgress.Store(&seedProgress{})
 	b.setPhase(phaseStarting)
 	b.stop.ctx, b.stop.begin = context.WithCancel(context.Background())
 	b.stop.killed, b.stop.kill = context.WithCancel(context.Background())

@@ -8,6 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
+	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
+
 	"github.com/ledgermq/ledgermq/pkg/dledger/member"
 	"github.com/ledgermq/ledgermq/pkg/seed"
 )
@@ -34,17 +36,22 @@ func (n *node) serveSlowly(piece int64, at func(*Broker)) <-chan *Broker {
 // read afterwards, and no byte twice.
 func TestSeedGoesOnAfterACut(t *testing.T) {
 	_, leader, _, victim, _ := seedCluster(t, nil)
-	cut := make(chan int64, 1)
+	cut := make(chan int64, 2)
 	opened := victim.serveSlowly(20, func(b *Broker) {
 		_ = leader.b.ledger.PausePeer(member.ID(victim.cfg.Node.ID)) // it is a peer
+		cut <- b.seedProgress.Load().have
 		cut <- seed.Staged(b.dir.staged()).Bytes()
 	})
+	require.Positive(t, await(t, cut), "progress is shown")
 	total := await(t, cut)
 	require.Eventually(t, func() bool {
 		return testutil.ToFloat64(victim.b.metrics.seed.seeds.WithLabelValues("failed")) > 0
 	}, patience, time.Millisecond)
 	before := testutil.ToFloat64(leader.b.metrics.seed.bytes.WithLabelValues("sent"))
 	require.Positive(t, before)
+	status, err := victim.status.GetStatus(victim.ctx(), &brokerv1.GetStatusRequest{})
+	require.NoError(t, err)
+	require.Zero(t, status.GetStatus().GetSeedTotalBytes(), "nothing is fetched now")
 	require.LessOrEqual(t, before, 19.0*pieceBytes)
 	require.NoError(t, leader.b.ledger.ResumePeer(member.ID(victim.cfg.Node.ID)))
 	victim.take(opened)

@@ -36,6 +36,24 @@ func (e *seedReady) Error() string {
 	return fmt.Sprintf("seed %s is here, up to entry %d: to be installed", e.manifest.ID(), e.manifest.Applied)
 }
 
+// seedProgress is how far a seed is that is being fetched. Total 0: none is.
+type seedProgress struct{ have, total int64 }
+
+func (b *Broker) noteSeed(have, total int64) {
+	b.seedProgress.Store(&seedProgress{have, total})
+	b.metrics.seed.missing.Set(float64(total - have))
+}
+
+// dropUselessSeed removes a seed that was not fetched to its end and that this
+// member can do without by now, because another leader had what it lacked.
+func (b *Broker) dropUselessSeed() error {
+	m := seed.Staged(b.dir.staged())
+	if m == nil || b.ledger.Lacks(originOf(m)) {
+		return nil
+	}
+	return os.RemoveAll(b.dir.staged())
+}
+
 // needsSeed notes that the leader says so.
 func (b *Broker) needsSeed(leader member.ID) {
 	select {
@@ -55,7 +73,7 @@ func (b *Broker) fetchSeeds(ctx context.Context) error {
 		case leader = <-b.seedWanted:
 		}
 		m, err := b.fetchSeed(ctx, leader)
-		b.metrics.seed.missing.Set(0)
+		b.noteSeed(0, 0)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -63,6 +81,9 @@ func (b *Broker) fetchSeeds(ctx context.Context) error {
 			return &seedReady{m}
 		case errors.Is(err, errSeedUnneeded):
 			b.metrics.seed.seeds.WithLabelValues("unneeded").Inc()
+			if err := os.RemoveAll(b.dir.staged()); err != nil {
+				b.log.Error("seed not removed", "error", err)
+			}
 		default:
 			b.metrics.seed.seeds.WithLabelValues("failed").Inc()
 			b.log.Error("seed not fetched; what is here is kept and the rest asked for again", "from", string(leader), "error", err)
@@ -90,7 +111,7 @@ func (b *Broker) fetchSeed(ctx context.Context, leader member.ID) (*seed.Manifes
 	m, err := seed.Fetch(ctx, seed.FetchConfig{
 		Dir:        b.dir.staged(),
 		PieceBytes: b.seedPieces.bytes,
-		Progress:   func(have, total int64) { b.metrics.seed.missing.Set(float64(total - have)) },
+		Progress:   b.noteSeed,
 		Accept: func(m *seed.Manifest) error {
 			giver.origin = originOf(m)
 			return b.acceptSeed(m)

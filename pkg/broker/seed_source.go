@@ -70,6 +70,7 @@ func (s seedService) OfferSeed(ctx context.Context, r *dledgerv1.OfferSeedReques
 		b.log.Error("seed not offered", "to", string(from), "error", err)
 		return nil, status.Errorf(codes.Unavailable, "no seed from %s: %v", b.cfg.Node.ID, err)
 	}
+	b.ledger.SeedOffered(from)
 	b.metrics.seed.seeds.WithLabelValues("offered").Inc()
 	b.log.Info("seed offered", "to", string(from), "id", m.ID(), "resumed", m.ID() == r.GetResume(),
 		"begin", m.Begin, "applied", m.Applied, "files", len(m.Files), "bytes", m.Bytes())

@@ -37,8 +37,9 @@ func (s *statusService) member(st *dledger.Status) *brokerv1.MemberStatus {
 	}
 	logHash, logHashIndex := b.ledger.LogHash()
 	stateHash, applied := b.store.Hash()
-	disk := b.disk.state.Load()
+	disk, seed := b.disk.state.Load(), b.seedProgress.Load()
 	return &brokerv1.MemberStatus{
+		SeedBytes: seed.have, SeedTotalBytes: seed.total,
 		Suspect: suspectMessages(st.Suspect),
 		Id:      string(st.ID), ClusterId: b.cfg.Cluster.ID, Incarnation: b.dir.Incarnation,
 		Role: st.Role.String(), BrokerRole: role.String(), Term: int64(st.Term), Leader: string(st.Leader),

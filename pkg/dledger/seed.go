@@ -33,6 +33,14 @@ func (s *Server) needsSeed(id member.ID) bool {
 	return false
 }
 
+// SeedOffered notes that a peer was told what it can have. Whether it still lacks
+// something, the next push to it shows.
+func (s *Server) SeedOffered(to member.ID) {
+	if p := s.peers[to]; p != nil {
+		p.lagging.Store(false)
+	}
+}
+
 // CheckPeer checks the header of a request that another service on the peer
 // listener got, and says which member it comes from. The error is a gRPC status.
 func (s *Server) CheckPeer(h *dledgerv1.Header) (member.ID, error) {

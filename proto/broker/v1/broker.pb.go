@@ -1764,6 +1764,10 @@ type MemberStatus struct {
 	// as df counts it; both 0 if it did not answer.
 	DiskFreeBytes  int64 `protobuf:"varint,42,opt,name=disk_free_bytes,json=diskFreeBytes,proto3" json:"disk_free_bytes,omitempty"`
 	DiskTotalBytes int64 `protobuf:"varint,43,opt,name=disk_total_bytes,json=diskTotalBytes,proto3" json:"disk_total_bytes,omitempty"`
+	// seed_bytes of seed_total_bytes are here of the seed that this member is
+	// fetching because it lacks entries which the leader has purged; 0 and 0: none.
+	SeedBytes      int64 `protobuf:"varint,50,opt,name=seed_bytes,json=seedBytes,proto3" json:"seed_bytes,omitempty"`
+	SeedTotalBytes int64 `protobuf:"varint,51,opt,name=seed_total_bytes,json=seedTotalBytes,proto3" json:"seed_total_bytes,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1983,6 +1987,20 @@ func (x *MemberStatus) GetDiskFreeBytes() int64 {
 func (x *MemberStatus) GetDiskTotalBytes() int64 {
 	if x != nil {
 		return x.DiskTotalBytes
+	}
+	return 0
+}
+
+func (x *MemberStatus) GetSeedBytes() int64 {
+	if x != nil {
+		return x.SeedBytes
+	}
+	return 0
+}
+
+func (x *MemberStatus) GetSeedTotalBytes() int64 {
+	if x != nil {
+		return x.SeedTotalBytes
 	}
 	return 0
 }
@@ -2339,7 +2357,7 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"\x11GetStatusResponse\x12/\n" +
 	"\x06status\x18\x01 \x01(\v2\x17.broker.v1.MemberStatusR\x06status\x12+\n" +
 	"\x05peers\x18\x02 \x03(\v2\x15.broker.v1.PeerStatusR\x05peers\x12+\n" +
-	"\amembers\x18\x03 \x03(\v2\x11.broker.v1.MemberR\amembers\"\x99\a\n" +
+	"\amembers\x18\x03 \x03(\v2\x11.broker.v1.MemberR\amembers\"\xe2\a\n" +
 	"\fMemberStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -2374,7 +2392,10 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"\tread_only\x18( \x01(\bR\breadOnly\x12\x18\n" +
 	"\atrouble\x18) \x01(\tR\atrouble\x12&\n" +
 	"\x0fdisk_free_bytes\x18* \x01(\x03R\rdiskFreeBytes\x12(\n" +
-	"\x10disk_total_bytes\x18+ \x01(\x03R\x0ediskTotalBytes\"t\n" +
+	"\x10disk_total_bytes\x18+ \x01(\x03R\x0ediskTotalBytes\x12\x1d\n" +
+	"\n" +
+	"seed_bytes\x182 \x01(\x03R\tseedBytes\x12(\n" +
+	"\x10seed_total_bytes\x183 \x01(\x03R\x0eseedTotalBytes\"t\n" +
 	"\fSuspectRange\x12\x1f\n" +
 	"\vfirst_index\x18\x01 \x01(\x03R\n" +
 	"firstIndex\x12\x1d\n" +
