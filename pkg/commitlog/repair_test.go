@@ -205,6 +205,27 @@ func TestDamageWhileOpen(t *testing.T) {
 	}
 }
 
+// Damage in the very last group, which nothing behind it proves durable: once it
+// is known for damage, a crash must not make a torn tail of it.
+func TestDamageInLastGroupWhileOpen(t *testing.T) {
+	fs := newFS()
+	l := mustOpen(t, tolerant(fs))
+	appendN(t, l, 1, 3, 3000) // the last one stays in memory
+	mustSync(t, l)
+	all := mustEntries(t, l)
+	path := fs.Files()[0]
+	data, err := fs.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, damage(fs, path, int64(bytes.Index(data, all[0])+100)))
+	_, err = l.Read(0, 0, 1)
+	require.ErrorIs(t, err, commitlog.ErrFaulty)
+	crashed := mustOpen(t, tolerant(fs.CrashWith(crashfs.Loss{})))
+	require.Zero(t, crashed.Recovery().TornBytes)
+	require.NoError(t, readAround(crashed, all))
+	require.NoError(t, repairAll(crashed, all))
+	require.True(t, equalEntries(mustEntries(t, crashed), all))
+}
+
 // A repair file that is damaged itself, at any byte, is of no use and no harm.
 func TestFlippedRepairFile(t *testing.T) {
 	fs, all := hurtLog(t)

@@ -43,8 +43,8 @@ func commitlogMutants() []mutant {
 		},
 		{
 			name: "log cut off at damage in its middle", file: dir + "recover.go", layers: own,
-			old:    "if proof > 0 {",
-			broken: "if false {",
+			old:    "case proof > 0:",
+			broken: "case false:",
 		},
 		{
 			name: "missing end of a segment overlooked", file: dir + "recover.go", layers: own,
