@@ -66,11 +66,11 @@ func kill(_ *nemesis, targets []*host) func() {
 
 func stop(_ *nemesis, targets []*host) func() {
 	for _, h := range targets {
-		h.node.Pause()
+		h.node.TrySignal(syscall.SIGSTOP)
 	}
 	return func() {
 		for _, h := range targets {
-			h.node.Resume()
+			h.node.TrySignal(syscall.SIGCONT)
 		}
 	}
 }
@@ -100,14 +100,12 @@ func powerTwice(n *nemesis, targets []*host) func() {
 
 // stopTogether asks all targets to end at the same time: there may be nobody to hand
 // over to.
-func stopTogether(n *nemesis, targets []*host) func() {
+func stopTogether(_ *nemesis, targets []*host) func() {
 	for _, h := range targets {
-		h.node.Signal(syscall.SIGTERM)
+		h.node.TrySignal(syscall.SIGTERM)
 	}
 	for _, h := range targets {
-		if code := h.node.Wait(); code != 0 {
-			n.t.Errorf("%s ended with exit code %d on SIGTERM", h.node.ID, code)
-		}
+		h.terminated()
 	}
 	return func() {
 		for _, h := range targets {
@@ -128,11 +126,10 @@ func cage(_ *nemesis, targets []*host) func() {
 }
 
 // restart is a rolling one: each hands over, ends and comes back before the next.
-func restart(n *nemesis, targets []*host) func() {
+func restart(_ *nemesis, targets []*host) func() {
 	for _, h := range targets {
-		if code := h.node.Terminate(); code != 0 {
-			n.t.Errorf("%s ended with exit code %d on SIGTERM", h.node.ID, code)
-		}
+		h.node.TrySignal(syscall.SIGTERM)
+		h.terminated()
 		h.start()
 	}
 	return func() {}

@@ -135,11 +135,15 @@ func (h *host) endsWithin(ctx context.Context, d time.Duration) bool {
 
 // kill ends the process, or finds that it has ended by itself.
 func (h *host) kill() {
-	if h.ended() {
-		h.node.Wait()
-		return
+	h.node.TrySignal(syscall.SIGKILL)
+	h.node.Wait()
+}
+
+// terminated waits for the end of a process that was asked to end.
+func (h *host) terminated() {
+	if code := h.node.Wait(); code != 0 && time.Now().After(h.mayEnd) {
+		h.t.Errorf("%s ended with exit code %d on SIGTERM", h.node.ID, code)
 	}
-	h.node.Kill9()
 }
 
 func (h *host) cageState(state string) {

@@ -85,12 +85,23 @@ func (n *Node) Terminate() int {
 // Signal sends a signal and waits for nothing.
 func (n *Node) Signal(s syscall.Signal) {
 	n.t.Helper()
+	if !n.TrySignal(s) {
+		n.t.Fatalf("%s: %v: it has ended by itself", n.ID, s)
+	}
+}
+
+// TrySignal sends a signal and waits for nothing; false tells that the process has
+// ended by itself.
+func (n *Node) TrySignal(s syscall.Signal) bool {
+	n.t.Helper()
 	if n.cmd == nil {
 		n.t.Fatalf("%s does not run", n.ID)
 	}
-	if err := n.cmd.Process.Signal(s); err != nil {
+	err := n.cmd.Process.Signal(s)
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
 		n.t.Fatalf("%s: %v: %v", n.ID, s, err)
 	}
+	return err == nil
 }
 
 // Wait waits for the end of the process and returns its exit code, -1 after a signal.
