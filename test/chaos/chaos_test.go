@@ -38,14 +38,14 @@ func TestMain(m *testing.M) {
 		if code, ok := outside(dir); ok {
 			os.Exit(leave(dir, code))
 		}
-		noNamespaces = errors.New("the kernel refuses new namespaces")
+		errNamespaces = errors.New("the kernel refuses new namespaces")
 	}
 	_ = os.Setenv(dirEnv, dir)
 	os.Exit(leave(dir, runTests(m)))
 }
 
-// noNamespaces says why there are none.
-var noNamespaces = errors.New("not run by root")
+// errNamespaces says why there are no namespaces; nil when there are.
+var errNamespaces = errors.New("not run by root")
 
 // inside is TestMain of the process in the new namespaces.
 func inside(m *testing.M) {
@@ -53,7 +53,7 @@ func inside(m *testing.M) {
 		fmt.Println("chaos:", err)
 		os.Exit(1)
 	}
-	noNamespaces = nil
+	errNamespaces = nil
 	os.Exit(runTests(m))
 }
 
@@ -95,7 +95,7 @@ func TestChaos(t *testing.T) {
 	}
 	fmt.Printf("chaos: seed %d; again: go test ./test/chaos -run TestChaos -v -args -chaos.for %v -chaos.seed %d -chaos.only %q\n", seed, wall, seed, *onlyFlag)
 	dir := os.Getenv(dirEnv)
-	m := probe(dir, noNamespaces == nil, noNamespaces)
+	m := probe(dir, errNamespaces == nil, errNamespaces)
 	m.tell(os.Stdout)
 
 	r := newRun(t, m, dir, seed, "")

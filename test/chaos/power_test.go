@@ -15,7 +15,7 @@ func TestPageCacheLoses(t *testing.T) {
 	}
 	dir := filepath.Join(os.Getenv(dirEnv), "page-cache")
 	must(t, os.Mkdir(dir, 0o700))
-	m := probe(dir, noNamespaces == nil, noNamespaces)
+	m := probe(dir, errNamespaces == nil, errNamespaces)
 	if !m.has(powerLoss) {
 		t.Skipf("SKIPPED: this machine lacks power loss: %s", m.lacks[powerLoss])
 	}
