@@ -67,6 +67,10 @@ sim: ## the simulator on fresh seeds for SIM_FOR (40s)
 	@$(GO) test -c -o bin/sim.test ./test/sim
 	@cd test/sim && ../../bin/sim.test -sim.for $(SIM_FOR)
 
+.PHONY: exhaustive
+exhaustive: ## everything that can happen to three members within some moves
+	$(GO) test -count=1 -v -run 'TestExhaustive' ./test/sim
+
 .PHONY: mutants
 mutants: ## break the rules one by one; each must turn a test red
 	@$(GO) test -c -o bin/sim.test ./test/sim
@@ -134,7 +138,7 @@ compose: image ## the container test: publish, kill the leader's container, cons
 	COMPOSE=1 PROGRAMS=$(CURDIR)/bin $(GO) test -count=1 -v -timeout 10m ./test/compose
 
 .PHONY: ci-long
-ci-long: lint race sim crash chaos e2e fuzz proto-lint mutants ## what ci adds to test, cheap to dear
+ci-long: lint race sim exhaustive crash chaos e2e fuzz proto-lint mutants ## what ci adds to test, cheap to dear
 	$(GO) run ./cmd/broker demo --for $(DEMO_FOR)
 
 .PHONY: ci

@@ -20,5 +20,8 @@
 // ballot is saved, syncs its ledger in the background, and reads the bodies of a
 // push only when the push leaves.
 //
+// exhaustive.go tries everything that can happen to a miniature of three members
+// within some moves (miniature.go, scopes.go).
+//
 // mutants.go lists rules to break on purpose; each must be noticed. See README.md.
 package sim
