@@ -121,3 +121,29 @@ func TestCrashAtEachStepOfTheSwitch(t *testing.T) {
 		victim.kill()
 	}
 }
+
+// TestSeedIsAcceptedOnlyIfNeeded asks a broker with entries 0 to 3 of term 1.
+func TestSeedIsAcceptedOnlyIfNeeded(t *testing.T) {
+	n := startSingle(t, nil)
+	queue := n.createTopic("t", 1)[0]
+	n.publishBulk(queue, 0, 1)
+	manifest := func(change func(*seed.Manifest)) *seed.Manifest {
+		m := &seed.Manifest{
+			ClusterID: n.b.cfg.Cluster.ID, Group: group, Begin: 100, PrevTerm: 1, Applied: 120, AppliedTerm: 1,
+			Files: []seed.File{{Name: "x"}},
+		}
+		change(m)
+		return m
+	}
+	require.NoError(t, n.b.acceptSeed(manifest(func(*seed.Manifest) {})))
+	require.ErrorIs(t, n.b.acceptSeed(manifest(func(m *seed.Manifest) { m.ClusterID = "other" })), seed.ErrManifest)
+	require.ErrorIs(t, n.b.acceptSeed(manifest(func(m *seed.Manifest) { m.Group = "other" })), seed.ErrManifest)
+	require.ErrorIs(t, n.b.acceptSeed(manifest(func(m *seed.Manifest) { m.PrevTerm = 99 })), seed.ErrManifest, "the ballot is behind")
+	unneeded := manifest(func(m *seed.Manifest) { m.Begin = 2 })
+	require.ErrorIs(t, n.b.acceptSeed(unneeded), errSeedUnneeded)
+
+	require.NoError(t, os.MkdirAll(seed.Files(n.b.dir.staged()), 0o700))
+	require.NoError(t, n.b.decideSeed(unneeded), "what came meanwhile counts")
+	require.NoFileExists(t, filepath.Join(n.cfg.Node.Data, switchMarker))
+	require.NoDirExists(t, n.b.dir.staged())
+}

@@ -157,6 +157,7 @@ func TestDamagedPieceIsRefused(t *testing.T) {
 	g.spoil = nil
 	_, err = Fetch(t.Context(), cfg, g)
 	require.NoError(t, err)
+	require.Equal(t, s.total()+MaxPiece, g.bytes, "only the damaged piece was read again")
 	requireWhole(t, cfg.Dir, s)
 }
 

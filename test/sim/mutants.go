@@ -34,5 +34,6 @@ func mutants() []mutant {
 		historyMutants(),
 		standingMutants(),
 		repairMutants(),
+		seedMutants(),
 	)
 }
