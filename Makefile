@@ -13,6 +13,7 @@ DEMO_FOR   ?= 60s
 CHAOS_FOR  ?= 120s
 CHAOS_SEED ?= 0
 CHAOS_ONLY ?=
+OVERLOAD_FOR ?= 30s
 RUNS       ?= 10
 COUNT      ?= 1
 IMAGE      ?= ledgermq
@@ -27,7 +28,7 @@ GOFUMPT     = $(GO) tool -modfile=tools/lint/go.mod gofumpt
 STATICCHECK = $(GO) tool -modfile=tools/lint/go.mod staticcheck
 BUF         = $(GO) tool -modfile=tools/buf/go.mod buf
 # Tests that start processes have the machine to themselves.
-PROCESSES   = /test/(chaos|cluster|compose|e2e)
+PROCESSES   = /test/(chaos|cluster|compose|e2e|overload)
 SOURCES     = $(shell find cmd pkg test tools -name '*.go' ! -name '*.pb.go')
 
 .PHONY: help
@@ -101,6 +102,10 @@ failover: build ## measure the longest gap between two acks over RUNS (10) failo
 chaos: build ## break real brokers, disks and networks for CHAOS_FOR (120s); what needs root and is not there is skipped aloud
 	@$(GO) test -c -o bin/chaos.test ./test/chaos
 	@cd test/chaos && PROGRAMS=$(CURDIR)/bin ../../bin/chaos.test -test.v -test.run '^(TestPageCacheLoses|TestChaos)$$' -test.timeout 0 -chaos.for $(CHAOS_FOR) -chaos.seed $(CHAOS_SEED) -chaos.only '$(CHAOS_ONLY)'
+
+.PHONY: overload
+overload: build ## peak memory of real brokers under everything at once for OVERLOAD_FOR (30s), against limits.memory
+	PROGRAMS=$(CURDIR)/bin $(GO) test -count=1 -v -timeout 10m ./test/overload -overload.for $(OVERLOAD_FOR)
 
 .PHONY: bench
 bench: ## benchmarks beside the code

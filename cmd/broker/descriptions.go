@@ -29,7 +29,7 @@ var descriptions = map[string]string{
 	"storage.disk_warn_at":         "When to warn: a share of the disk in use, or bytes left, such as 4GiB.",
 	"storage.disk_read_only_at":    "When publishes are refused with DISK_FULL, likewise. Taken back 2 % of the disk,\nor a tenth of a mark in bytes, below.",
 	"storage.disk_reserve_bytes":   "Held back in a file, given up when nothing else is left: 1MiB to 16GiB. The log\ntakes no segment that would leave less free.",
-	"limits.memory":                "What the process may take: 128MiB to 4096GiB. Caches and queues are sized by it\nwhere they are not set, and refused where they sum up to more than three quarters.",
+	"limits.memory":                "What the process may take: 256MiB to 4096GiB. Caches and queues are sized by it\nwhere they are not set, and refused where they sum up to more than three quarters.",
 	"limits.max_batch_bytes":       "Largest record batch, 1KiB to 15MiB; a larger one is MESSAGE_TOO_LARGE.",
 	"limits.max_frame_bytes":       "Largest publish request, which may carry many batches. Default: two of the\nlargest batches, at least 8MiB.",
 	"limits.max_queues_per_topic":  "Queues of one topic.",

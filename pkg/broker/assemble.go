@@ -160,7 +160,7 @@ func (b *Broker) buildServices() {
 		},
 		proposer: proposer, budget: newBudget(l), ledger: b.ledger,
 		disk:    b.disk,
-		watcher: &leaderWatch{broker: b}, streams: b.streams, streamWindow: int(l.StreamWindowBytes),
+		watcher: &leaderWatch{broker: b}, streams: b.streams, streamWindow: int(l.StreamWindowBytes), streamAnswer: int64(b.cfg.streamAnswerBytes()),
 	}
 	b.admin = &adminService{router: b.router, proposer: proposer, store: b.store, ledger: b.ledger, disk: b.disk, maxQueues: l.MaxQueuesPerTopic}
 	b.status = &statusService{broker: b}

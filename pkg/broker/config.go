@@ -163,7 +163,7 @@ type StorageConfig struct {
 // LimitsConfig bounds everything that could grow. Whoever meets a limit is told
 // by name (docs/errors.md).
 type LimitsConfig struct {
-	// Memory is what this process may take: 128 MiB to 4 TiB, default 1 GiB. Caches and
+	// Memory is what this process may take: 256 MiB to 4 TiB, default 1 GiB. Caches and
 	// queues are sized by it where they are not set, and refused at start where they
 	// sum up to more than three quarters of it. The rest is for requests and answers on
 	// their way; when it runs short clients are read no further. See docs/limits.md.
@@ -190,7 +190,8 @@ type LimitsConfig struct {
 	MaxPullBytes Size `yaml:"max_pull_bytes"`
 	// MaxPullWait bounds how long a pull may wait for messages: default 30 s.
 	MaxPullWait time.Duration `yaml:"max_pull_wait"`
-	// MaxHeldPulls bounds the pulls that wait at a time: default 10000.
+	// MaxHeldPulls bounds the pulls that wait at a time: default what a sixteenth of
+	// Memory has room for, at most 10000.
 	MaxHeldPulls int `yaml:"max_held_pulls"`
 	// HoldTimeout is how long a request waits for a leader before NO_LEADER:
 	// default 5 s.
@@ -200,7 +201,7 @@ type LimitsConfig struct {
 	AckTimeout time.Duration `yaml:"ack_timeout"`
 	// MaxStreams is the number of requests at a time per connection: default 1000.
 	MaxStreams int `yaml:"max_streams"`
-	// MaxConnections bounds each listener: default 10000; further ones wait.
+	// MaxConnections bounds each listener; further ones wait. Default as above.
 	MaxConnections int `yaml:"max_connections"`
 	// ReadyMaxLag is how many committed entries may wait to be applied on a member
 	// that calls itself ready: default 10000.
@@ -310,11 +311,11 @@ func (l LimitsConfig) withDefaults() LimitsConfig {
 	fill(&l.StreamWindowBytes, 8*mebibyte)
 	fill(&l.MaxPullBytes, 4*mebibyte)
 	fill(&l.MaxPullWait, 30*time.Second)
-	fill(&l.MaxHeldPulls, 10_000)
+	fill(&l.MaxHeldPulls, int(min(l.Memory/16/heldPullBytes, 10_000)))
 	fill(&l.HoldTimeout, 5*time.Second)
 	fill(&l.AckTimeout, 10*time.Second)
 	fill(&l.MaxStreams, 1000)
-	fill(&l.MaxConnections, 10_000)
+	fill(&l.MaxConnections, int(min(l.Memory/16/connectionBytes, 10_000)))
 	fill(&l.ReadyMaxLag, 10_000)
 	fill(&l.DrainTimeout, 3*time.Second)
 	return l

@@ -34,13 +34,34 @@ func (c Config) memoryUses() []memoryUse {
 		{"limits.max_pending_bytes (proposals)", pending},
 		{"limits.max_pending_bytes (requests that wait for a leader)", c.Limits.MaxPendingBytes},
 		{fmt.Sprintf("pushes from %d peers", peers), peers * c.inboundBytes()},
+		{"limits.max_connections", Size(c.Limits.MaxConnections) * connectionBytes},
+		{"limits.max_held_pulls", Size(c.Limits.MaxHeldPulls) * heldPullBytes},
 		{"tables of the state store", 3 * c.memTableBytes()},
 		{"the program itself", runtimeBytes},
 	}
 }
 
 // inboundBytes bounds what one peer has pushed and is not written yet.
-func (c Config) inboundBytes() Size { return share(c.Limits.Memory, 32, 8*mebibyte, 32*mebibyte) }
+func (c Config) inboundBytes() Size {
+	peers := Size(max(1, len(c.members())-1))
+	return share(c.Limits.Memory, 16*peers, 8*mebibyte, 32*mebibyte)
+}
+
+// windowBytes is the HTTP/2 window of a client's stream and of its connection, both
+// set so that neither is the other's bottleneck.
+func (c Config) windowBytes() Size { return share(c.Limits.Memory, 128, mebibyte, 8*mebibyte) }
+
+// streamAnswerBytes bounds the batches in one answer of a pull stream; one batch
+// always goes through. A client that does not read holds about three of them: one
+// that the transport has, and one, with its encoding, that waits to be sent.
+func (c Config) streamAnswerBytes() Size { return share(c.Limits.Memory, 1024, 64*kibibyte, mebibyte) }
+
+// What a connection and a waiting pull take when nothing else happens on them. Tests
+// measure it.
+const (
+	connectionBytes = 32 * kibibyte
+	heldPullBytes   = 12 * kibibyte
+)
 
 // memTableBytes is one table of the state store in memory; there can be three.
 func (c Config) memTableBytes() Size { return share(c.Limits.Memory, 64, 4*mebibyte, 32*mebibyte) }
@@ -50,7 +71,7 @@ func share(memory Size, n, least, most Size) Size { return min(max(memory/n, lea
 
 // validateMemory refuses bounds that sum up to more than the cap leaves for them.
 func (c Config) validateMemory() error {
-	if err := within("limits.memory", c.Limits.Memory, 128*mebibyte, 4096*gibibyte); err != nil {
+	if err := within("limits.memory", c.Limits.Memory, 256*mebibyte, 4096*gibibyte); err != nil {
 		return err
 	}
 	var sum Size

@@ -11,10 +11,10 @@ import (
 )
 
 // gateLook is how often the memory gate looks, gateCollect how often at most it has
-// the garbage collected to see what is really in use.
+// the garbage collected while it is closed, to see what is really in use.
 const (
-	gateLook    = 20 * time.Millisecond
-	gateCollect = 200 * time.Millisecond
+	gateLook    = 5 * time.Millisecond
+	gateCollect = 100 * time.Millisecond
 )
 
 // memoryGate stands between the clients and this process's memory. Queues have their
@@ -23,7 +23,7 @@ const (
 // gate closes: client connections are not read, so TCP holds the clients back, and
 // pulls are refused. Other members' connections are never held up.
 type memoryGate struct {
-	limit    uint64 // live bytes
+	limit    uint64 // bytes of objects, garbage included until it is collected
 	inUse    func() uint64
 	collect  func()
 	log      *slog.Logger
@@ -58,19 +58,19 @@ func (g *memoryGate) run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if g.inUse() < g.opensBelow() {
+		switch use := g.inUse(); {
+		case use < g.opensBelow():
 			g.set(false)
 			continue
+		case use >= g.limit:
+			g.set(true) // until the garbage among it is known
 		}
-		if g.inUse() < g.limit && !g.closed() || time.Since(collected) < gateCollect {
+		if !g.closed() || time.Since(collected) < gateCollect {
 			continue
 		}
 		g.collect()
 		collected = time.Now()
-		switch use := g.inUse(); {
-		case use >= g.limit:
-			g.set(true)
-		case use < g.opensBelow():
+		if g.inUse() < g.opensBelow() {
 			g.set(false)
 		}
 	}
@@ -85,10 +85,10 @@ func (g *memoryGate) set(closed bool) {
 	case !changed:
 	case closed:
 		g.closings.Add(1)
-		g.log.Warn("memory is short: clients are not read and pulls are refused until some is free", "in_use", roundSize(int64(g.inUse())), "allowed", roundSize(int64(g.limit)))
+		g.log.Debug("memory is short: clients are not read and pulls are refused until some is free", "in_use", roundSize(int64(g.inUse())), "allowed", roundSize(int64(g.limit)))
 	default:
 		close(opened)
-		g.log.Info("memory is free again")
+		g.log.Debug("memory is free again")
 	}
 }
 

@@ -28,6 +28,7 @@ type messagingService struct {
 	watcher      *leaderWatch
 	streams      *errgroup.Group // readers of streams; they end with their handlers
 	streamWindow int
+	streamAnswer int64 // bytes of one answer of a pull stream
 }
 
 // Publish implements broker.v1.MessagingService.

@@ -25,12 +25,6 @@ type pullStream struct {
 	}
 }
 
-// streamAnswerBytes bounds the batches in one answer of a stream; one batch always
-// goes through. A client that does not read holds about three of them: one that the
-// transport has, and one, with its encoding, that waits to be sent. Larger ones would
-// bring nothing.
-const streamAnswerBytes = int64(mebibyte)
-
 // PullStream implements broker.v1.MessagingService.
 func (s *messagingService) PullStream(rpc brokerv1.MessagingService_PullStreamServer) error {
 	first, err := rpc.Recv()
@@ -71,7 +65,7 @@ func (s *messagingService) pullOn(ctx context.Context, p *pullStream, q queue, o
 		if err != nil {
 			return err
 		}
-		got, err := s.puller.await(ctx, q, offset, s.puller.limit(min(credit, streamAnswerBytes)), -1, s.ends(lead))
+		got, err := s.puller.await(ctx, q, offset, s.puller.limit(min(credit, s.streamAnswer)), -1, s.ends(lead))
 		if err != nil {
 			return err
 		}

@@ -29,9 +29,6 @@ const (
 	// pushBytes is room for one push of a peer: an entry of the largest size and
 	// whatever goes along with it.
 	pushBytes = 32 * mebibyte
-	// windowBytes is the HTTP/2 window of streams and of connections, both set so
-	// that neither is the other's bottleneck.
-	windowBytes = 8 * mebibyte
 )
 
 // The services of grpc.health.v1.
@@ -51,12 +48,12 @@ func (b *Broker) serverOptions(receive Size) []grpc.ServerOption {
 		grpc.MaxConcurrentStreams(uint32(l.MaxStreams)),
 		grpc.MaxHeaderListSize(uint32(16 * kibibyte)),
 		grpc.ConnectionTimeout(10 * time.Second),
-		grpc.StaticStreamWindowSize(int32(windowBytes)),
-		grpc.StaticConnWindowSize(int32(windowBytes)),
+		grpc.StaticStreamWindowSize(int32(b.cfg.windowBytes())),
+		grpc.StaticConnWindowSize(int32(b.cfg.windowBytes())),
 		// Idle connections keep a read buffer and no write buffer.
 		grpc.WriteBufferSize(int(256 * kibibyte)),
 		grpc.SharedWriteBuffer(true),
-		grpc.ReadBufferSize(int(32 * kibibyte)),
+		grpc.ReadBufferSize(int(16 * kibibyte)),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WaitForHandlers(true),

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -164,4 +165,23 @@ func (n *Node) Status(ctx context.Context) (*brokerv1.MemberStatus, error) {
 	defer cancel()
 	response, err := brokerv1.NewStatusServiceClient(conn).GetStatus(ctx, &brokerv1.GetStatusRequest{})
 	return response.GetStatus(), err
+}
+
+// PeakMemory is the most resident memory that the running process has had, in bytes,
+// as the kernel counts it.
+func (n *Node) PeakMemory() int64 {
+	n.t.Helper()
+	if n.cmd == nil {
+		n.t.Fatalf("%s does not run", n.ID)
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.cmd.Process.Pid))
+	if err != nil {
+		n.t.Fatalf("%s has ended: %v", n.ID, err)
+	}
+	_, after, found := strings.Cut(string(text), "VmHWM:")
+	var kib int64
+	if _, err := fmt.Sscan(after, &kib); err != nil || !found {
+		n.t.Fatalf("%s: no VmHWM in its status: %v", n.ID, err)
+	}
+	return kib << 10
 }
