@@ -280,7 +280,7 @@ func TestAllFullAndSomebodyLeads(t *testing.T) {
 	second, _ := c.leader(followers...)
 	require.Equal(t, []string{"kept"}, second.pullAll("t", 0))
 	term := second.b.view().term
-	ctx, cancel := context.WithTimeout(second.ctx(), 3*newFitness(second.b.electionTimeout()).settle)
+	ctx, cancel := context.WithTimeout(second.ctx(), 2*newFitness(second.b.electionTimeout()).settle)
 	defer cancel()
 	for view := second.b.view(); ctx.Err() == nil; view = second.b.view() {
 		require.Equal(t, term, view.term, "the leadership stays where it is")
