@@ -267,7 +267,7 @@ func TestFullLeaderHandsOver(t *testing.T) {
 func TestAllFullAndSomebodyLeads(t *testing.T) {
 	disk := &fakeDisk{}
 	c := startCluster(t, 3, disk.config)
-	leader, followers := c.leader()
+	leader, _ := c.leader()
 	queues := leader.createTopic("t", 1)
 	res := leader.publish(makeBatch(t, batch.Stamp{Queue: queues[0]}, "kept"))
 	require.Nil(t, res.GetError())
@@ -275,7 +275,7 @@ func TestAllFullAndSomebodyLeads(t *testing.T) {
 	for _, n := range c.nodes {
 		n.awaitReadOnly(true)
 	}
-	leader, followers = c.leader() // perhaps one handed over before the others were full
+	leader, followers := c.leader() // perhaps one handed over before the others were full
 	leader.kill()
 	second, _ := c.leader(followers...)
 	require.Equal(t, []string{"kept"}, second.pullAll("t", 0))

@@ -50,9 +50,8 @@ func (b *Broker) serverOptions(receive Size) []grpc.ServerOption {
 		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.StaticStreamWindowSize(int32(b.cfg.windowBytes())),
 		grpc.StaticConnWindowSize(int32(b.cfg.windowBytes())),
-		// Idle connections keep a read buffer and no write buffer.
+		// Connections share write buffers; an idle one keeps a read buffer only.
 		grpc.WriteBufferSize(int(256 * kibibyte)),
-		grpc.SharedWriteBuffer(true),
 		grpc.ReadBufferSize(int(16 * kibibyte)),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),

@@ -46,7 +46,7 @@ func TestFullFollowerHoldsAndCatchesUp(t *testing.T) {
 	}
 	text := strings.Repeat("x", 64<<10)
 	for range 100 { // 6 MiB: many segments, and more than a stream may hold
-		leader, _ = c.publish(text)
+		c.publish(text)
 	}
 	require.ErrorIs(t, full.NoSpace(), syscall.ENOSPC)
 	require.ErrorIs(t, <-told, syscall.ENOSPC)
@@ -69,13 +69,13 @@ func TestAllDisksFullAndALeaderIsElected(t *testing.T) {
 		cfg.Log.SegmentBytes = 256 << 10
 		cfg.Log.MayGrow = disk.mayGrow
 	})
-	leader, _ := c.publish(strings.Repeat("x", 100<<10))
+	c.publish(strings.Repeat("x", 100<<10))
 	disk.Store(true)
 	last, _ := c.publish(strings.Repeat("y", 64<<10)) // past the half: the next segment is wanted
 	last.await(t, "the lack of space", func(*Status) bool { return last.NoSpace() != nil })
 	id := last.id
 	c.kill(id)
-	leader, _ = c.publish("small, and so it still fits")
+	leader, _ := c.publish("small, and so it still fits")
 	require.NotEqual(t, id, leader.id)
 	disk.Store(false)
 	c.start(id)
