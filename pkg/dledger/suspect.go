@@ -42,9 +42,6 @@ func (r SuspectRange) String() string {
 	return text
 }
 
-// isSuspect says whether the log is known to have faulty entries.
-func (s *Server) isSuspect() bool { return len(s.suspect.load()) > 0 }
-
 // repairLedger repairs the log whenever it is found damaged, and keeps the
 // member from voting until then.
 func (s *Server) repairLedger(ctx context.Context) error {
