@@ -12,6 +12,7 @@ type envelope struct {
 	lane     lane
 	gen      uint32 // the link's when it was sent
 	dir      int    // the sender's directory
+	haunts   bool   // outlives the connection
 	msg      member.Message
 	entries  entries
 }
@@ -104,7 +105,7 @@ func (w *network) haunt(n *node, within time.Duration) {
 		if env.from != n.i || !s.chance(0.3) {
 			continue
 		}
-		env.gen = w.link(env.from, env.to).gen
+		env.haunts = true
 		s.count[Replayed]++
 		s.events.push(event{at: s.now + s.upTo(within), env: &env})
 	}
@@ -114,7 +115,7 @@ func (w *network) haunt(n *node, within time.Duration) {
 func (w *network) deliver(env *envelope) {
 	l := w.link(env.from, env.to)
 	n := w.sim.nodes[env.to]
-	if l.cuts > 0 || l.gen != env.gen || !n.up {
+	if l.cuts > 0 || (l.gen != env.gen && !env.haunts) || !n.up {
 		return
 	}
 	n.post(input{ev: member.Receive{Message: env.msg}, from: env.from, dir: env.dir, entries: env.entries})
