@@ -27,7 +27,7 @@ func Serve(ctx context.Context, cfg Config, started func(*Broker)) error {
 		if ctx.Err() != nil {
 			return nil // the next start installs the seed
 		}
-		cfg.Listen = ListenConfig{Client: addrs.Client, Peer: addrs.Peer, HTTP: addrs.HTTP}
+		cfg.Listen = ListenConfig(addrs)
 		cfg.Listeners = Listeners{}
 		b, err = reopen(ctx, cfg)
 	}
