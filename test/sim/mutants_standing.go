@@ -21,12 +21,13 @@ func standingMutants() []mutant {
 		},
 		{
 			name: "water mark kept over a new incarnation", file: memberDir + "proof.go", layers: both,
-			old:    "m.forget(p, who)\n",
-			broken: "s.incarnation = who\n",
+			old:    "case who != s.incarnation:\n\t\tm.forget(p, who)\n",
+			broken: "case who != s.incarnation:\n\t\ts.incarnation = who\n",
 		},
 		{
 			name: "answers of a lost directory believed", file: memberDir + "proof.go", layers: []layer{tests},
-			old: "case slices.Contains(s.gone, who):\n\t\treturn false\n\tcase !s.heard:\n" +
+			old: "case slices.Contains(s.gone, who) && m.now.Sub(p.heardAt) < m.electionTimeout():\n\t\treturn false\n" +
+				"\tcase slices.Contains(s.gone, who): // what took its place was late, and is silent\n\t\tm.forget(p, who)\n\t\ts.doubted = true\n\tcase !s.heard:\n" +
 				"\t\t*s = standing{heard: true, incarnation: who, proven: !unproven, proof: NoIndex}\n" +
 				"\tcase who != s.incarnation && !unproven:\n",
 			broken: "case !s.heard:\n\t\t*s = standing{heard: true, incarnation: who, proven: !unproven, proof: NoIndex}\n" +

@@ -116,7 +116,7 @@ func (f *fingerprint) election(e *election) {
 func (f *fingerprint) peer(p *peer) {
 	f.numbers(int64(p.state), int64(p.waterMark), int64(p.next), int64(p.asked), int64(p.commit))
 	f.moments(p.askedAt, p.grewAt, p.heardAt, p.goodSince, p.birth.askedAt, p.birth.freshAt)
-	f.flags(p.fit, p.refuses, p.standing.heard, p.standing.proven, p.standing.told)
+	f.flags(p.fit, p.refuses, p.standing.heard, p.standing.proven, p.standing.told, p.standing.doubted)
 	f.numbers(int64(p.standing.proof))
 	f.texts(ID(p.standing.incarnation))
 	for _, gone := range p.standing.gone {

@@ -25,6 +25,7 @@ type standing struct {
 	proof       Index       // not proven: the entry P, NoIndex if none was appended yet
 	told        bool        // it was told at once that it is proven
 	gone        []Incarnation
+	doubted     bool // it was taken for gone: its own word that it is proven is not enough
 }
 
 // recognise takes note of the incarnation that answers. False: the answer is of a
@@ -32,15 +33,18 @@ type standing struct {
 func (m *Member) recognise(p *peer, who Incarnation, unproven bool) bool {
 	s := &p.standing
 	switch {
-	case slices.Contains(s.gone, who):
+	case slices.Contains(s.gone, who) && m.now.Sub(p.heardAt) < m.electionTimeout():
 		return false
+	case slices.Contains(s.gone, who): // what took its place was late, and is silent
+		m.forget(p, who)
+		s.doubted = true
 	case !s.heard:
 		*s = standing{heard: true, incarnation: who, proven: !unproven, proof: NoIndex}
 	case who != s.incarnation && !unproven:
 		return false // a new directory is unproven until this leader has seen to it
 	case who != s.incarnation:
 		m.forget(p, who)
-	case !s.proven && !unproven:
+	case !s.proven && !unproven && (!s.doubted || m.hasProof(p)):
 		s.proven = true
 		m.advanceCommit()
 	}
@@ -53,10 +57,8 @@ func (m *Member) recognise(p *peer, who Incarnation, unproven bool) bool {
 // forget begins anew with a peer that has come back with another directory: what
 // it held before is gone, and counts no longer.
 func (m *Member) forget(p *peer, who Incarnation) {
-	gone := p.standing.gone
-	if p.standing.proven {
-		gone = append(gone, p.standing.incarnation)
-	}
+	gone := slices.DeleteFunc(p.standing.gone, func(i Incarnation) bool { return i == who })
+	gone = append(gone, p.standing.incarnation)
 	p.reset(m.ledger.End()+1, m.now)
 	p.standing = standing{heard: true, incarnation: who, proof: NoIndex, gone: gone}
 	m.sendCompare(p)
