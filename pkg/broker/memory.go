@@ -92,8 +92,9 @@ func (c Config) validateMemory() error {
 // one broker calls it. A smaller GOMEMLIMIT stays.
 func (c Config) LimitMemory() {
 	memory := c.withDefaults().Limits.Memory
-	// What the runtime does not count: the program's text, stacks of the kernel.
-	limit := int64(memory - max(memory/10, 48*mebibyte))
+	// The rest is for what the runtime does not count, the program's text for one, and
+	// for what it takes beyond a limit that is not a hard one.
+	limit := int64(memory - max(memory/6, 48*mebibyte))
 	if now := debug.SetMemoryLimit(-1); limit < now {
 		debug.SetMemoryLimit(limit)
 	}
