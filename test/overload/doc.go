@@ -5,5 +5,5 @@
 // memory from the kernel and compares it with limits.memory.
 //
 //	make overload
-//	go test -v ./test/overload -overload.for 60s -overload.memory 512MiB
+//	go test -v ./test/overload -overload.for 60s -overload.memory 2GiB
 package overload

@@ -21,7 +21,7 @@ import (
 
 var (
 	duration = flag.Duration("overload.for", 5*time.Second, "how long the load lasts")
-	memory   = flag.String("overload.memory", "512MiB", "limits.memory of each broker")
+	memory   = flag.String("overload.memory", "1GiB", "limits.memory of each broker")
 )
 
 func TestMain(m *testing.M) { cluster.Main(m) }
