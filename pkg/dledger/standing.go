@@ -14,6 +14,8 @@ func explainStanding(st member.Status) string {
 		return ""
 	case st.Proven:
 		return "its ledger is damaged: it follows, and votes again when it is repaired"
+	case founding(st) && len(st.Missing) == 0:
+		return "its data directory is new, and it is the only member of its group, which is about to begin"
 	case len(st.Missing) > 0:
 		return fmt.Sprintf("its data directory is new, and the group seems to be: it votes when it has heard that every other member is new too, "+
 			"and has not heard so of %v. Start all members; bootstrap, which lets a majority begin without the rest, is for a group that never held anything", st.Missing)
@@ -26,6 +28,11 @@ func explainStanding(st member.Status) string {
 		"If no leader comes, start the members whose directories are whole; if the old directory of this one still exists, put it back", seen)
 }
 
+// founding says whether a member waits for a new group to begin: nothing is wrong yet.
+func founding(st member.Status) bool {
+	return !st.Proven && st.Elder == "" && st.Term == 0 && st.End == member.NoIndex
+}
+
 // logStanding tells the log when the right to vote comes or goes, or when what it
 // waits for changes.
 func (s *Server) logStanding(old, next *Status) {
@@ -33,6 +40,8 @@ func (s *Server) logStanding(old, next *Status) {
 	case old.Standing == next.Standing:
 	case next.MayVote:
 		s.log.Info("this member may vote")
+	case next.founding:
+		s.log.Info("this member may not vote yet", "why", next.Standing)
 	default:
 		s.log.Warn("this member may not vote", "why", next.Standing)
 	}

@@ -41,6 +41,7 @@ type Status struct {
 	// and what to do.
 	MayVote  bool
 	Standing string
+	founding bool // it waits for a new group to begin
 	// Failover is this member's latest election.
 	Failover Failover
 	Peers    []PeerStatus
@@ -168,7 +169,7 @@ func (s *Server) describe(ms member.Status) *Status {
 	st := &Status{
 		ID: s.cfg.ID, Role: ms.Role, Term: ms.Term, Leader: ms.Leader, LeaderClientAddr: s.clientAddrOf(ms.Leader),
 		Serving: s.isServing(), Transferee: ms.Transferee, Failover: s.core.failover.last,
-		MayVote: ms.MayVote, Standing: explainStanding(ms),
+		MayVote: ms.MayVote, Standing: explainStanding(ms), founding: founding(ms),
 		Peers: make([]PeerStatus, 0, len(ms.Peers)),
 	}
 	for _, p := range ms.Peers {
