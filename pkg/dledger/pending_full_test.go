@@ -1,6 +1,7 @@
 package dledger
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,8 +58,11 @@ func TestPendingFullNamesWhoIsSlow(t *testing.T) {
 	for _, ch := range waiting {
 		require.NoError(t, receive(t, ch).Err)
 	}
-	l.await(t, "everybody", func(st *Status) bool { return l.ledger.Unsynced() == 0 && st.Applied == st.End })
 	c.awaitEqual()
+	l.await(t, "the status to show that everybody has everything", func(st *Status) bool {
+		behind := slices.ContainsFunc(st.Peers, func(p PeerStatus) bool { return p.Match < st.End })
+		return !behind && l.ledger.Unsynced() == 0 && st.Applied == st.End
+	})
 	l.SetTrouble("its disk is full")
 	require.NotContains(t, l.whatIsSlow(), "behind")
 }
