@@ -26,7 +26,7 @@ var descriptions = map[string]string{
 	"retention.age":                "How long an entry is kept after it was appended, 1s or more. 0: for ever.",
 	"retention.size":               "Bytes of segment files that are kept, 2MiB or more; a segment goes when those\nafter it have so many.\n0: no bound.",
 	"retention.check_interval":     "How often each member looks for segments to delete, 10ms to 1h.",
-	"storage.disk_warn_at":         "When to warn: a share of the disk in use, or bytes left, such as 4GiB.",
+	"storage.disk_warn_at":         "When to warn: a share of the disk in use (of 320GiB, if it is larger), or bytes left, such as 4GiB.",
 	"storage.disk_read_only_at":    "When publishes are refused with DISK_FULL, likewise. Taken back 2 % of the disk,\nor a tenth of a mark in bytes, below.",
 	"storage.disk_reserve_bytes":   "Held back in a file, given up when nothing else is left: 1MiB to 16GiB. The log\ntakes no segment that would leave less free.",
 	"limits.memory":                "What the process may take: 256MiB to 4096GiB. Caches and queues are sized by it\nwhere they are not set, and refused where they sum up to more than three quarters.",

@@ -266,7 +266,7 @@ func (b *Broker) close(fault error) error {
 	var seeded *seedReady
 	switch {
 	case b.stop.killed.Err() != nil:
-		b.abandonRest()
+		b.abandon() // all of it: the kill may have come after the servers were stopped
 		return ErrKilled
 	case errors.As(fault, &seeded):
 		b.stop.kill() // nothing left to kill

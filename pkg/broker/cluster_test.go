@@ -59,8 +59,14 @@ func testConfig(t *testing.T, id string) Config {
 		Storage: StorageConfig{SegmentBytes: 16 * mebibyte, TailCacheBytes: mebibyte, StateCacheBytes: mebibyte},
 		Limits:  LimitsConfig{DrainTimeout: time.Second},
 		Logger:  testLogger(t),
+		Statfs:  roomy,
 	}
 	return cfg
+}
+
+// roomy is a disk with space, however full that of the machine is.
+func roomy(string) (FileSystem, error) {
+	return FileSystem{Total: 1 << 40, Free: 1 << 39}, nil
 }
 
 // testLogger shows the brokers' log lines of a test that failed.

@@ -74,8 +74,12 @@ func statfs(dir string) (FileSystem, error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return FileSystem{}, fmt.Errorf("statfs %s: %w", dir, err)
 	}
-	free := int64(st.Bavail) * int64(st.Bsize)
-	return FileSystem{Total: int64(st.Blocks-st.Bfree)*int64(st.Bsize) + free, Free: free}, nil
+	if st.Blocks == 0 {
+		return FileSystem{}, fmt.Errorf("statfs %s: the file system does not tell its size", dir)
+	}
+	block := int64(st.Bsize)
+	free := int64(st.Bavail) * block
+	return FileSystem{Total: int64(st.Blocks-st.Bfree)*block + free, Free: free}, nil
 }
 
 // run looks at the disk until ctx is done.
@@ -117,9 +121,11 @@ func (g *diskGuard) check() {
 		next.level = judgeDisk(old.level, g.counted(fs), g.storage)
 		g.mindReserve(fs, next)
 	}
-	if deaf := err != nil; deaf != g.deaf {
-		g.deaf = deaf
-		g.log.Warn("does the file system of the data directory say how full it is?", "dir", g.dir, "error", err)
+	if deaf := err != nil; deaf && !g.deaf {
+		g.log.Warn("the file system of the data directory does not say how full it is: water marks are off", "dir", g.dir, "error", err)
+		g.deaf = true
+	} else if !deaf {
+		g.deaf = false
 	}
 	g.state.Store(&next)
 	if old.level != next.level || (old.noSpace == nil) != (next.noSpace == nil) {

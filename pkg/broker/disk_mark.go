@@ -40,8 +40,12 @@ func roundSize(n int64) string {
 
 // DiskMark is a water mark of the disk: "90%" of it in use, or, as a size ("2GiB"),
 // so many bytes left. The latter suits small disks, of which a percentage is not
-// even one segment.
+// even one segment. Of large disks a percentage is more than anybody needs: what is
+// left at a share is counted as if a disk had 320 GiB at most.
 type DiskMark string
+
+// largestDisk is the size from which a larger disk makes no difference to a share.
+const largestDisk = int64(320 * gibibyte)
 
 // free is how many bytes are free at the mark, and how many more must be before
 // what it set off is taken back (hysteresis): 2 % of the disk, or a tenth of a
@@ -54,6 +58,7 @@ func (m DiskMark) free(total int64) (at, margin int64) {
 	case bytes > 0:
 		return bytes, bytes / 10
 	}
+	total = min(total, largestDisk)
 	return int64(float64(total) * (100 - percent) / 100), total / 50
 }
 

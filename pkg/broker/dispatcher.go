@@ -77,7 +77,7 @@ func ended(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil || errors.As(err, &ledger) && ledger.Code == dledger.CodeShuttingDown {
 		return nil
 	}
-	return fmt.Errorf("dispatcher: %s: %w", doing, err)
+	return fmt.Errorf("%s: %w", doing, err)
 }
 
 // step applies some of the entries first to last and returns the index of the

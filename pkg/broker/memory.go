@@ -44,7 +44,7 @@ func (c Config) memoryUses() []memoryUse {
 // inboundBytes bounds what one peer has pushed and is not written yet.
 func (c Config) inboundBytes() Size {
 	peers := Size(max(1, len(c.members())-1))
-	return share(c.Limits.Memory, 16*peers, 8*mebibyte, 32*mebibyte)
+	return share(c.Limits.Memory, 16*peers, 4*mebibyte, 32*mebibyte)
 }
 
 // windowBytes is the HTTP/2 window of a client's stream and of its connection, both

@@ -58,19 +58,15 @@ func (g *memoryGate) run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		switch use := g.inUse(); {
-		case use < g.opensBelow():
-			g.set(false)
-			continue
-		case use >= g.limit:
+		use := g.inUse()
+		if use >= g.limit {
 			g.set(true) // until the garbage among it is known
 		}
-		if !g.closed() || time.Since(collected) < gateCollect {
-			continue
+		if g.closed() && use >= g.opensBelow() && time.Since(collected) >= gateCollect {
+			g.collect()
+			collected, use = time.Now(), g.inUse()
 		}
-		g.collect()
-		collected = time.Now()
-		if g.inUse() < g.opensBelow() {
+		if use < g.opensBelow() {
 			g.set(false)
 		}
 	}

@@ -24,10 +24,9 @@ import (
 func TestMemoryCapDerivesAndChecks(t *testing.T) {
 	for _, memory := range []Size{256 * mebibyte, 512 * mebibyte, gibibyte, 64 * gibibyte} {
 		cfg := Config{Limits: LimitsConfig{Memory: memory}}
-		for i := range 5 {
-			id := fmt.Sprintf("n%d", i+1)
-			cfg.Cluster.Peers = map[string]string{}
-			cfg.Cluster.Peers[id] = fmt.Sprintf("127.0.0.1:%d", i+1)
+		cfg.Cluster.Peers = map[string]string{}
+		for i := range 9 {
+			cfg.Cluster.Peers[fmt.Sprintf("n%d", i+1)] = fmt.Sprintf("127.0.0.1:%d", i+1)
 		}
 		cfg.Node.ID = "n5"
 		require.NoError(t, cfg.Validate(), "%s", memory)

@@ -166,7 +166,8 @@ func (c *Checker) Ops() int { return c.ops }
 func (c *Checker) Report() Report {
 	r := &c.report
 	r.Anomalies = map[Class]int{}
-	for i, key := range slices.SortedFunc(maps.Keys(c.queues), compareKeys) {
+	judged := false
+	for _, key := range slices.SortedFunc(maps.Keys(c.queues), compareKeys) {
 		q := c.queues[key]
 		q.judgeCopies(r)
 		q.lookAround(r)
@@ -176,8 +177,8 @@ func (c *Checker) Report() Report {
 		q.judgeOrder(r)
 		q.judgeSequences(r)
 		q.judgeUnseen(c.healed, r)
-		if len(q.sends) > 0 && (i == 0 || len(q.copies) < r.Copies) {
-			r.Copies = len(q.copies)
+		if len(q.sends) > 0 && (!judged || len(q.copies) < r.Copies) {
+			r.Copies, judged = len(q.copies), true
 		}
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(c.groups), func(a, b groupKey) int {

@@ -41,6 +41,8 @@ func (n *Node) Start() {
 		n.t.Fatal(err)
 	}
 	cmd := Program(context.WithoutCancel(n.t.Context()), "broker", n.args...)
+	// The disk of the machine may be fuller than a broker likes.
+	cmd.Env = append(cmd.Env, "LEDGERMQ_STORAGE_DISK_WARN_AT=128MiB", "LEDGERMQ_STORAGE_DISK_READ_ONLY_AT=64MiB")
 	if len(n.wrap) > 0 {
 		wrapped := exec.Command(n.wrap[0], append(n.wrap[1:len(n.wrap):len(n.wrap)], cmd.Args...)...)
 		wrapped.Env, cmd = cmd.Env, wrapped

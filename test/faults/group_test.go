@@ -76,6 +76,7 @@ func start(t *testing.T) *group {
 			Raft:    broker.RaftConfig{Heartbeat: heartbeat, MaxHeartbeatLeak: int(electionTimeout / heartbeat)},
 			Storage: broker.StorageConfig{SegmentBytes: 8 << 20, TailCacheBytes: 1 << 20, StateCacheBytes: 1 << 20},
 			Limits:  broker.LimitsConfig{DrainTimeout: time.Second}, Logger: logger(t),
+			Statfs: func(string) (broker.FileSystem, error) { return broker.FileSystem{Total: 1 << 40, Free: 1 << 39}, nil },
 		}}
 		n.cfg.Listeners.Peer = l
 		n.start()

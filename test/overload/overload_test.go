@@ -70,14 +70,18 @@ func (l *load) begin(ctx context.Context, t *testing.T, c *cluster.Cluster) (cli
 	require.NoError(t, err)
 	require.Len(t, topics.Queues, 4)
 	l.queue = 1 // ids are given in the order of creation
-	for range 10 {
+	scale := 10
+	if testing.Short() {
+		scale = 1 // a machine that only runs the tests has other things to do
+	}
+	for range scale {
 		l.flood(ctx, leader.Client, 20, 1<<20)
 		l.park(ctx, leader.Client, 500)
 	}
-	for range 50 {
+	for range 5 * scale {
 		l.ignore(ctx, leader.Client)
 	}
-	require.NoError(t, l.idle(leader.Client, 2000))
+	require.NoError(t, l.idle(leader.Client, 200*scale))
 	return clients
 }
 

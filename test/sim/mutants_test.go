@@ -213,6 +213,8 @@ func (m *mutant) overlay(root, dir string) (string, error) {
 // run runs one layer and says what in it noticed, or nothing.
 func (l layer) run(root, dir, overlay, pkg string) (string, error) {
 	if l == tests {
+		// What rapid remembers of a mutant must not be in the way of the next test.
+		defer os.RemoveAll(filepath.Join(root, pkg, "testdata", "rapid"))
 		out, err := output(root, "go", "test", "-short", "-count=1", "-failfast", "-timeout", "2m", "-overlay", overlay, "./"+filepath.ToSlash(pkg))
 		return firstFailure(out, err)
 	}

@@ -44,6 +44,9 @@ func newBrokers(dir, version string, log *slog.Logger, running *errgroup.Group) 
 		n.cfg = broker.Config{Logger: log.With("broker", n.id), Version: version}
 		n.cfg.Node = broker.NodeConfig{ID: n.id, Data: filepath.Join(dir, n.id)}
 		n.cfg.Cluster = broker.ClusterConfig{ID: "demo", Peers: peers}
+		// A demo writes little, and the disk it runs on may be as good as full.
+		n.cfg.Storage.DiskWarnAt, n.cfg.Storage.DiskReadOnlyAt = "256MiB", "128MiB"
+		n.cfg.Storage.SegmentBytes = 64 << 20
 		b.members = append(b.members, n)
 		if err := n.listen(); err != nil {
 			return nil, errors.Join(err, b.closeListeners())
