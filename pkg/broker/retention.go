@@ -21,7 +21,8 @@ type retention struct {
 	store   *state.Store
 	log     *slog.Logger
 	metrics *retentionMetrics
-	allow   func(before int64) int64 // what running seeds leave to purge
+	allow   func(before int64, pressed bool) int64 // what running seeds leave to purge
+	pressed func() bool                            // the disk is full
 	wall    func() time.Time
 	mono    func() time.Duration
 	clock   clockGuard
@@ -34,6 +35,7 @@ func (b *Broker) newRetention() *retention {
 		cfg: b.cfg.Retention, ledger: b.ledger, store: b.store, log: b.log,
 		metrics: newRetentionMetrics(b.metrics.registry),
 		allow:   b.seeds.Allow,
+		pressed: func() bool { _, full := b.disk.readOnly(); return full },
 		wall:    func() time.Time { return time.Now().Round(0) }, // without the monotonic reading
 		mono:    func() time.Duration { return time.Since(began) },
 		clock:   clockGuard{settles: clockSettles},
@@ -66,12 +68,12 @@ func (r *retention) check() error {
 		return err
 	}
 	if r.cfg.Age != 0 || r.cfg.Size != 0 {
-		before, err := r.decide(segments, now, steady)
-		if err != nil {
-			return r.note(err)
-		}
+		before, unknown := r.decide(segments, now, steady)
 		if err := r.purge(segments, before); err != nil {
 			return err
+		}
+		if unknown != nil {
+			return r.note(unknown)
 		}
 	}
 	return r.note(r.measure())
@@ -106,6 +108,9 @@ func (r *retention) decide(segments []commitlog.SegmentInfo, now time.Time, stea
 		goes := r.cfg.Size != 0 && size-s.Bytes >= int64(r.cfg.Size)
 		if !goes && r.cfg.Age != 0 && steady && s.Last >= s.First {
 			newest, err := r.ledger.AppendTime(s.Last)
+			if err != nil { // it is damaged: times never fall, so the next one errs on the safe side
+				newest, err = r.ledger.AppendTime(s.Last + 1)
+			}
 			if err != nil {
 				return before, fmt.Errorf("when was entry %d appended: %w", s.Last, err)
 			}
@@ -129,7 +134,7 @@ func (r *retention) limit() commitlog.Index {
 // offset is too low before the entries are gone.
 func (r *retention) purge(segments []commitlog.SegmentInfo, before commitlog.Index) error {
 	if before > segments[0].First {
-		before = commitlog.Index(r.allow(int64(before)))
+		before = commitlog.Index(r.allow(int64(before), r.pressed()))
 	}
 	if before <= segments[0].First {
 		return nil

@@ -98,13 +98,14 @@ func TestRetentionByAge(t *testing.T) {
 	r := &retention{
 		cfg: RetentionConfig{Age: 72 * time.Hour}, ledger: n.b.ledger, store: n.b.store, log: n.b.log,
 		metrics: newRetentionMetrics(prometheus.NewRegistry()),
-		allow: func(before int64) int64 {
+		allow: func(before int64, _ bool) int64 {
 			if pinned {
 				return min(before, pin)
 			}
 			return before
 		},
-		wall: func() time.Time { return wall }, mono: func() time.Duration { return mono },
+		pressed: func() bool { return false },
+		wall:    func() time.Time { return wall }, mono: func() time.Duration { return mono },
 		clock: clockGuard{settles: time.Minute},
 	}
 	pass := func(d time.Duration) { wall, mono = wall.Add(d), mono+d }

@@ -134,6 +134,21 @@ func (b *Broker) acceptSeed(m *seed.Manifest) error {
 	if !b.ledger.Lacks(originOf(m)) {
 		return errSeedUnneeded
 	}
+	return b.roomForSeed(m)
+}
+
+// roomForSeed refuses a seed that the disk cannot take together with the first
+// segment of the new ledger and the reserve. What is staged already counts as free.
+func (b *Broker) roomForSeed(m *seed.Manifest) error {
+	fs, err := b.disk.statfs(b.dir.path)
+	if err != nil {
+		return nil // the writes will tell
+	}
+	needs := m.Bytes() - b.seedProgress.Load().have + int64(b.cfg.Storage.SegmentBytes+b.cfg.Storage.DiskReserveBytes)
+	if fs.Free < needs {
+		return fmt.Errorf("the seed needs %s on the disk, with the ledger's first segment and the reserve, and %s are free: %w",
+			roundSize(needs), roundSize(fs.Free), errWouldFill)
+	}
 	return nil
 }
 

@@ -51,7 +51,9 @@ func (b *Broker) decideSeed(m *seed.Manifest) error {
 	if err := os.RemoveAll(b.dir.stagedLog()); err != nil {
 		return fmt.Errorf("seed: %w", err)
 	}
-	if err := dledger.CreateLog(b.ledgerConfig(), b.dir.stagedLog(), originOf(m)); err != nil {
+	cfg := b.ledgerConfig()
+	cfg.Log.MayGrow = nil // roomForSeed has seen to it, and the old ledger goes
+	if err := dledger.CreateLog(cfg, b.dir.stagedLog(), originOf(m)); err != nil {
 		return fmt.Errorf("seed: %w", err)
 	}
 	if err := writeDurably(b.dir.path, switchMarker, m.Encode()); err != nil {

@@ -3,6 +3,7 @@ package dledger
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -185,7 +186,8 @@ func (n *node) apply(ctx context.Context, applied commitlog.Index) {
 		}
 		for next <= commit {
 			frame, err := n.Read(next, commit, 1<<20)
-			if err != nil && n.AwaitReadable(ctx, next) == nil {
+			var damaged *Error // and not a log that is closed
+			if errors.As(err, &damaged) && n.AwaitReadable(ctx, next) == nil {
 				continue
 			}
 			if err != nil {

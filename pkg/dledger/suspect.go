@@ -83,12 +83,23 @@ func (s *Server) noteSuspect(ctx context.Context) []SuspectRange {
 }
 
 // tellStanding tells the member whether it may vote. What is lost on every disk
-// is no reason not to: no vote can bring it back, and nobody could lead any more.
-// (The vote itself compares indexes and terms, which the log knows of faulty
-// entries too.) An event that finds things as they are changes nothing.
+// is no reason not to, once it is settled: no vote can bring it back, and nobody
+// could lead any more. (The vote itself compares indexes and terms, which the log
+// knows of faulty entries too.) An entry that is not known to be committed may never
+// have been anywhere else: with it this member could win an election by the length of
+// its ledger, and could then give its followers neither that entry nor what comes
+// after. It waits for the others, who replace it. An event that finds things as they
+// are changes nothing.
 func (s *Server) tellStanding(ctx context.Context, ranges []SuspectRange) {
-	missing := slices.ContainsFunc(ranges, func(r SuspectRange) bool { return !r.Lost })
+	settled := s.settled()
+	missing := slices.ContainsFunc(ranges, func(r SuspectRange) bool { return !r.Lost || r.Last > settled })
 	s.deliver(ctx, letter{event: member.Standing{MayVote: !missing && !s.cfg.Member.Barred}})
+}
+
+// settled is the last entry that is known here to be committed, be it because the
+// state had it applied before this process began.
+func (s *Server) settled() commitlog.Index {
+	return max(s.commit.load(), commitlog.Index(s.applied.Load()))
 }
 
 // suspectRanges are the faulty ranges, with what is known of earlier attempts to
@@ -142,14 +153,10 @@ func (s *Server) noteAttempt(r SuspectRange, lost bool, attempt string) {
 
 // vouch limits what this member says to hold durably to what it does hold. An
 // entry that is committed needs its copy no more; one that is not would be
-// counted with it. One that is lost everywhere must not stop the group.
+// counted with it, also if every peer has said that it has no copy: one may have
+// it in memory only.
 func (s *Server) vouch(index member.Index, term member.Term) (member.Index, member.Term) {
-	faulty, ok := s.ledger.FaultyAfter(s.commit.load())
-	for _, r := range s.suspect.load() {
-		if ok && r.Lost && r.First <= faulty && faulty <= r.Last {
-			faulty, ok = s.ledger.FaultyAfter(r.Last)
-		}
-	}
+	faulty, ok := s.ledger.FaultyAfter(s.settled())
 	if !ok || index < memberIndex(faulty) {
 		return index, term
 	}

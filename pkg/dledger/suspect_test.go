@@ -208,6 +208,37 @@ func TestRecordBadEverywhere(t *testing.T) {
 	c.awaitEqual()
 }
 
+// A damaged entry that was never committed is on no other disk. The member that has
+// it must not lead by the length of its ledger: it could not give its followers what
+// they need. The others go on and replace it.
+func TestDamagedTailDoesNotLead(t *testing.T) {
+	c := newCluster(t, 3, smallSegments)
+	c.fill()
+	end := c.leader().Status().End
+	old := c.leader()
+	c.isolate(old.id)
+	ch, err := old.propose("only here " + strings.Repeat("y", 8000))
+	require.NoError(t, err)
+	require.Error(t, receive(t, ch).Err)
+	old.await(t, "the tail on disk", func(st *Status) bool { return st.Durable == end+1 })
+	tail := entryAt(t, old, end+1)
+	for _, id := range c.ids {
+		c.shutDown(id)
+	}
+	c.hurt(old.id, end+1, tail)
+	c.startApplied(old.id, end)
+	for _, id := range c.ids {
+		if id != old.id {
+			c.startApplied(id, end)
+		}
+	}
+	c.publish("after")
+	for _, n := range c.nodes {
+		n.notSuspect(t)
+	}
+	c.awaitEqual()
+}
+
 // startApplied starts a member whose state has applied the ledger up to an entry.
 func (c *cluster) startApplied(id member.ID, applied commitlog.Index) {
 	c.t.Helper()

@@ -214,10 +214,10 @@ func TestAnotherSeedBeginsAnew(t *testing.T) {
 
 func TestOffersHoldBackRetention(t *testing.T) {
 	s := newSource(t)
-	require.EqualValues(t, 90, s.Allow(90))
+	require.EqualValues(t, 90, s.Allow(90, false))
 	m, err := s.Offer(t.Context(), "n2", "")
 	require.NoError(t, err)
-	require.EqualValues(t, 100, s.Allow(1000))
+	require.EqualValues(t, 100, s.Allow(1000, false))
 	s.begin = 500 // of a purge that was allowed before the offer and is carried out now
 	same, err := s.Offer(t.Context(), "n2", m.ID())
 	require.NoError(t, err)
@@ -236,7 +236,7 @@ func TestOffersHoldBackRetention(t *testing.T) {
 	require.Equal(t, 1, n)
 	_, _, err = s.Read(t.Context(), "n2", m.ID(), "MANIFEST-1", 0, 10)
 	require.ErrorIs(t, err, ErrUnknownSeed)
-	require.EqualValues(t, 1000, s.Allow(1000))
+	require.EqualValues(t, 1000, s.Allow(1000, false))
 
 	s.begin = 100 // what was allowed is not carried out yet
 	m, err = s.Offer(t.Context(), "n2", m.ID())

@@ -80,7 +80,7 @@ func (s *Source) Offer(ctx context.Context, member, resume string) (*Manifest, e
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if o := s.find(member, resume); o != nil {
+	if o := s.find(member, resume, false); o != nil {
 		return o.manifest, nil
 	}
 	old, o := s.begin(member)
@@ -97,15 +97,18 @@ func (s *Source) Offer(ctx context.Context, member, resume string) (*Manifest, e
 	return m, nil
 }
 
-// find returns the member's offer of that id and notes that it is in use.
-func (s *Source) find(member, id string) *offer {
+// find returns the member's offer of that id. Only reading it is using it: a member
+// that asks for its seed again and again and cannot take it must not hold it for ever.
+func (s *Source) find(member, id string, reads bool) *offer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o := s.mu.offers[member]
 	if o == nil || id == "" || o.id != id {
 		return nil
 	}
-	o.asked = s.cfg.Now()
+	if reads {
+		o.asked = s.cfg.Now()
+	}
 	return o
 }
 
@@ -195,7 +198,7 @@ func describeFile(dir, name string) (File, error) {
 // Read reads a piece of a file of the member's seed, at most limit bytes and at
 // most MaxPiece, and its CRC-32C. Errors: ErrUnknownSeed, an I/O error, ctx's.
 func (s *Source) Read(ctx context.Context, member, id, name string, offset int64, limit int) ([]byte, uint32, error) {
-	o := s.find(member, id)
+	o := s.find(member, id, true)
 	if o == nil {
 		return nil, 0, fmt.Errorf("%w: %s is not offered to %s", ErrUnknownSeed, id, member)
 	}
@@ -222,12 +225,16 @@ func (s *Source) Read(ctx context.Context, member, id, name string, offset int64
 }
 
 // Allow is asked by whoever purges the ledger: it wants to purge what is before
-// an entry, and may purge what is before the one that is returned.
-func (s *Source) Allow(before int64) int64 {
+// an entry, and may purge what is before the one that is returned. When it is
+// pressed for space no offer holds it back: a member whose seed then ends below the
+// ledger's begin is offered another one.
+func (s *Source) Allow(before int64, pressed bool) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, o := range s.mu.offers {
-		before = min(before, o.begin)
+	if !pressed {
+		for _, o := range s.mu.offers {
+			before = min(before, o.begin)
+		}
 	}
 	s.mu.gone = max(s.mu.gone, before)
 	return before
