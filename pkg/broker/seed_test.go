@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -11,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
+
+	"github.com/ledgermq/ledgermq/pkg/seed"
 )
 
 // serve starts the node as the program does: it is opened again when it was
@@ -169,4 +172,24 @@ func TestWipedMemberIsSeeded(t *testing.T) {
 	requireSame(t, leader, victim)
 	leader.publishBulk(queue, 30, 31)
 	requireSame(t, leader, victim)
+}
+
+// A seed that the disk cannot take is refused before anything of it is fetched.
+func TestSeedNeedsRoom(t *testing.T) {
+	n := startSingle(t, func(c *Config) {
+		smallSegments(c)
+		c.Storage.DiskReserveBytes = mebibyte
+		c.Statfs = func(string) (FileSystem, error) {
+			return FileSystem{Total: int64(100 * mebibyte), Free: int64(50 * mebibyte)}, nil
+		}
+	})
+	of := func(bytes Size) *seed.Manifest {
+		return &seed.Manifest{Files: []seed.File{{Name: "f", Size: int64(bytes)}}}
+	}
+	require.NoError(t, n.b.roomForSeed(of(48*mebibyte)))
+	err := n.b.roomForSeed(of(48*mebibyte + 1))
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.ErrorContains(t, err, "50.0 MiB are free")
+	n.b.seedProgress.Store(&seedProgress{have: 1, total: int64(48*mebibyte + 1)})
+	require.NoError(t, n.b.roomForSeed(of(48*mebibyte+1)), "what is here already needs no room")
 }

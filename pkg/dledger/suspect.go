@@ -82,18 +82,22 @@ func (s *Server) noteSuspect(ctx context.Context) []SuspectRange {
 	return now
 }
 
-// tellStanding tells the member whether it may vote. What is lost on every disk
+// tellStanding tells the member whether it may vote. An event that finds things as
+// they are changes nothing.
+func (s *Server) tellStanding(ctx context.Context, ranges []SuspectRange) {
+	may := excused(ranges, s.settled()) && !s.cfg.Member.Barred
+	s.deliver(ctx, letter{event: member.Standing{MayVote: may}})
+}
+
+// excused says whether a member may vote in spite of the ranges. What is lost on every disk
 // is no reason not to, once it is settled: no vote can bring it back, and nobody
 // could lead any more. (The vote itself compares indexes and terms, which the log
 // knows of faulty entries too.) An entry that is not known to be committed may never
 // have been anywhere else: with it this member could win an election by the length of
 // its ledger, and could then give its followers neither that entry nor what comes
-// after. It waits for the others, who replace it. An event that finds things as they
-// are changes nothing.
-func (s *Server) tellStanding(ctx context.Context, ranges []SuspectRange) {
-	settled := s.settled()
-	missing := slices.ContainsFunc(ranges, func(r SuspectRange) bool { return !r.Lost || r.Last > settled })
-	s.deliver(ctx, letter{event: member.Standing{MayVote: !missing && !s.cfg.Member.Barred}})
+// after. It waits for the others, who replace it.
+func excused(ranges []SuspectRange, settled commitlog.Index) bool {
+	return !slices.ContainsFunc(ranges, func(r SuspectRange) bool { return !r.Lost || r.Last > settled })
 }
 
 // settled is the last entry that is known here to be committed, be it because the

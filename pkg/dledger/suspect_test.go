@@ -208,6 +208,14 @@ func TestRecordBadEverywhere(t *testing.T) {
 	c.awaitEqual()
 }
 
+func TestExcused(t *testing.T) {
+	lost := SuspectRange{First: 5, Last: 7, Lost: true}
+	require.True(t, excused(nil, commitlog.NoIndex))
+	require.True(t, excused([]SuspectRange{lost}, 7))
+	require.False(t, excused([]SuspectRange{lost}, 6), "its last entry may never have been anywhere else")
+	require.False(t, excused([]SuspectRange{lost, {First: 9, Last: 9}}, 20), "a copy may yet be found")
+}
+
 // A damaged entry that was never committed is on no other disk. The member that has
 // it must not lead by the length of its ledger: it could not give its followers what
 // they need. The others go on and replace it.
