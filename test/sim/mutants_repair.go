@@ -36,7 +36,11 @@ func repairMutants() []mutant {
 		},
 		{
 			name: "faulty entry acknowledged as durable", file: shell + "suspect.go", layers: own,
-			old: "if !ok || index < memberIndex(faulty) {", broken: "if true || index < memberIndex(faulty) {",
+			old: "if !ok || index < memberIndex(faulty) {", broken: "if !ok || index >= 0 || index < memberIndex(faulty) {",
+		},
+		{
+			name: "damaged tail that was never committed excused", file: shell + "suspect.go", layers: own,
+			old: "return !r.Lost || r.Last > settled })", broken: "return !r.Lost || r.Last > settled && settled < -1 })",
 		},
 		{
 			name: "entries called lost while a peer is away", file: shell + "fetch.go", layers: own,
