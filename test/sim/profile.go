@@ -84,7 +84,9 @@ func drawProfile(r *rand.Rand) profile {
 // memberConfig is the configuration of n. Timing is the default: what is tried
 // here is what ships.
 func (s *Sim) memberConfig(n *node) member.Config {
-	cfg := member.Config{ID: n.id, Bootstrap: s.profile.bootstrap}
+	// As the setting says it is for the first start only: members whose disks are lost
+	// later could found an empty group beside the one that holds everything.
+	cfg := member.Config{ID: n.id, Bootstrap: s.profile.bootstrap && len(s.god.committed) == 0}
 	cfg.Incarnation = member.Incarnation(fmt.Sprintf("%s#%d", n.id, n.disk.dir))
 	for _, o := range s.nodes {
 		cfg.Peers = append(cfg.Peers, o.id)
