@@ -89,8 +89,8 @@ func (s *Server) tellStanding(ctx context.Context, ranges []SuspectRange) {
 	s.deliver(ctx, letter{event: member.Standing{MayVote: may}})
 }
 
-// excused says whether a member may vote in spite of the ranges. What is lost on every disk
-// is no reason not to, once it is settled: no vote can bring it back, and nobody
+// excused says whether a member may vote in spite of the ranges. What is lost on every
+// disk is no reason not to, once it is settled: no vote can bring it back, and nobody
 // could lead any more. (The vote itself compares indexes and terms, which the log
 // knows of faulty entries too.) An entry that is not known to be committed may never
 // have been anywhere else: with it this member could win an election by the length of
