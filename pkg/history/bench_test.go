@@ -15,7 +15,7 @@ func long(n int) []Operation {
 		s := none
 		s.Op, s.Client, s.Value = Send, fmt.Sprintf("p%d", i%4), fmt.Sprintf("v%d", i)
 		s.Invoke, s.Complete, s.Offset = int64(10*i), int64(10*i+15), int64(i)
-		ops, all = append(ops, s), append(all, Message{int64(i), s.Value})
+		ops, all = append(ops, s), append(all, Message{Offset: int64(i), Value: s.Value})
 	}
 	end := int64(10*n + 100)
 	for at := 0; at < n; at += 100 {

@@ -1,14 +1,13 @@
 package history
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 // broken are histories broken by hand. Each breaks one rule, or where one event breaks
 // several by its nature, exactly these.
-var broken = []struct {
-	name   string
-	want   []string
-	script string
-}{
+var broken = []brokenHistory{
 	{"lost at the end, by the copies", []string{"lost-postfix×1"}, `
 		send P a ok@0
 		send P b ok@1
@@ -65,6 +64,10 @@ var broken = []struct {
 	{"sequence acknowledged twice", []string{"sequence-conflict×1"}, `
 		send P a ok@0 pid=7 epoch=1 seq=3
 		send Q b ok@1 pid=7 epoch=1 seq=3
+		drain m1 0..2 0:a 1:b`},
+	{"number of a producer acknowledged twice", []string{"sequence-conflict×1"}, `
+		send P a ok@0 pid=7 epoch=1 seq=3 number=9
+		send P b ok@1 pid=7 epoch=1 seq=4 number=9
 		drain m1 0..2 0:a 1:b`},
 	{"acknowledged here, found there", []string{"misplaced×1"}, `
 		send P a ok@5
@@ -215,11 +218,12 @@ var broken = []struct {
 }
 
 func TestBrokenHistories(t *testing.T) {
-	if len(broken) < 30 {
-		t.Errorf("%d broken histories, want 30", len(broken))
+	all := slices.Concat(broken, brokenGroups, brokenWaiting, brokenWork)
+	if len(all) < 75 {
+		t.Errorf("%d broken histories, want 75", len(all))
 	}
 	classes := map[Class]bool{}
-	for _, b := range broken {
+	for _, b := range all {
 		t.Run(b.name, func(t *testing.T) {
 			r := expect(t, Options{}, b.script, b.want...)
 			for class := range r.Anomalies {

@@ -10,7 +10,8 @@ import (
 // Options says what a history's group was set to do.
 type Options struct {
 	// Retention: old messages may be gone. Acknowledged values below the First of a
-	// member's copy are then not missed. Without it every copy must begin at 0.
+	// member's copy are then not missed, nor those that were purged before a consumer came,
+	// and copies may begin at different offsets. Without it every copy must begin at 0.
 	Retention bool
 }
 
@@ -21,13 +22,18 @@ type Checker struct {
 	values  map[string]*send
 	queues  map[queueKey]*queue
 	groups  map[groupKey][]Operation
+	recalls map[string][]Operation // by value
+	ends    map[string]*transaction
 	healed  *Operation // the last one
 	report  Report
 }
 
 // NewChecker makes a checker that has seen nothing.
 func NewChecker(options Options) *Checker {
-	return &Checker{options: options, values: map[string]*send{}, queues: map[queueKey]*queue{}, groups: map[groupKey][]Operation{}}
+	return &Checker{
+		options: options, values: map[string]*send{}, queues: map[queueKey]*queue{}, groups: map[groupKey][]Operation{},
+		recalls: map[string][]Operation{}, ends: map[string]*transaction{},
+	}
 }
 
 type queueKey struct {
@@ -47,9 +53,14 @@ type send struct {
 	producer                   uint64
 	epoch                      uint32
 	sequence, invoke, complete int64
+	numbered                   int64 // by the producer, or as sequence; Unknown
 	outcome                    Outcome
 	offset                     int64
 	number                     int // place in the history: the order among equals
+	due                        int64
+	recall                     Outcome // the surest of its recalls that did not fail; or ""
+	transaction                *transaction
+	fifo                       string
 }
 
 // pull is one answer to a consumer.
@@ -73,6 +84,7 @@ type queue struct {
 	queueKey
 	sends  []*send
 	pulls  []pull
+	others []pull // receives and dead letters: read, but not in order
 	copies []*memberCopy
 	seen   map[string]*sighting // what was read, built by the judgement
 	at     map[int64]string     // one of the values that were read at an offset
@@ -101,21 +113,46 @@ func (c *Checker) Add(o Operation) error {
 	switch o.Op {
 	case Send:
 		return c.addSend(q, o)
-	case Pull:
+	case Pull, Receive, Dead:
 		if o.Outcome == OK {
-			c.report.Pulled += len(o.Messages)
-			q.pulls = append(q.pulls, pull{o.Client, o.Invoke, o.Complete, o.Offset, o.Seek, o.Messages})
+			c.addRead(q, o)
 		}
 	case Drain:
 		if o.Outcome == OK {
 			c.report.Drained += len(o.Messages)
 			return q.addDrain(o)
 		}
-	case Commit, Progress:
-		group := groupKey{key, o.Group}
-		c.groups[group] = append(c.groups[group], o)
+	case Recall:
+		c.recalls[o.Value] = append(c.recalls[o.Value], o)
+	case End:
+		t := c.transaction(o.Transaction)
+		t.ends = append(t.ends, o)
+	case Commit, Progress, Ack:
+		c.addToGroup(key, o)
 	}
 	return nil
+}
+
+func (c *Checker) addRead(q *queue, o Operation) {
+	read := pull{o.Client, o.Invoke, o.Complete, o.Offset, o.Seek, o.Messages}
+	switch o.Op {
+	case Pull:
+		c.report.Pulled += len(o.Messages)
+		q.pulls = append(q.pulls, read)
+	case Receive:
+		c.report.Received += len(o.Messages)
+		q.others = append(q.others, read)
+	default:
+		q.others = append(q.others, read)
+	}
+	if o.Group != "" {
+		c.addToGroup(q.queueKey, o)
+	}
+}
+
+func (c *Checker) addToGroup(key queueKey, o Operation) {
+	group := groupKey{key, o.Group}
+	c.groups[group] = append(c.groups[group], o)
 }
 
 func (c *Checker) addSend(q *queue, o Operation) error {
@@ -132,7 +169,14 @@ func (c *Checker) addSend(q *queue, o Operation) error {
 	}
 	s := &send{
 		queue: q, client: o.Client, value: o.Value, producer: o.Producer, epoch: o.Epoch, sequence: o.Sequence,
-		invoke: o.Invoke, complete: o.Complete, outcome: o.Outcome, offset: o.Offset, number: len(q.sends),
+		invoke: o.Invoke, complete: o.Complete, outcome: o.Outcome, offset: o.Offset, number: len(q.sends), due: o.Due, fifo: o.Fifo,
+	}
+	if o.Transaction != "" {
+		s.transaction = c.transaction(o.Transaction)
+		s.transaction.sends = append(s.transaction.sends, s)
+	}
+	if s.numbered = o.Sequence; o.Number > 0 {
+		s.numbered = o.Number - 1
 	}
 	c.values[o.Value] = s
 	q.sends = append(q.sends, s)
@@ -167,16 +211,17 @@ func (c *Checker) Report() Report {
 	r := &c.report
 	r.Anomalies = map[Class]int{}
 	judged := false
+	c.settle(r)
 	for _, key := range slices.SortedFunc(maps.Keys(c.queues), compareKeys) {
 		q := c.queues[key]
-		q.judgeCopies(r)
+		q.judgeCopies(c.options, r)
 		q.lookAround(r)
 		q.judgeSightings(c, r)
 		q.judgeLoss(c.options, r)
 		q.judgeConsumers(r)
 		q.judgeOrder(r)
 		q.judgeSequences(r)
-		q.judgeUnseen(c.healed, r)
+		q.judgeUnseen(c.options, c.healed, r)
 		if len(q.sends) > 0 && (!judged || len(q.copies) < r.Copies) {
 			r.Copies, judged = len(q.copies), true
 		}
@@ -184,8 +229,11 @@ func (c *Checker) Report() Report {
 	for _, key := range slices.SortedFunc(maps.Keys(c.groups), func(a, b groupKey) int {
 		return cmp.Or(compareKeys(a.queueKey, b.queueKey), cmp.Compare(a.group, b.group))
 	}) {
-		judgeProgress(key, c.groups[key], r)
+		g := &group{groupKey: key, q: c.queues[key.queueKey], ops: c.groups[key]}
+		judgeProgress(key, g.ops, len(g.received()) > 0, r)
+		g.judge(c.options, r)
 	}
+	c.judgeTransactions(r)
 	return *r
 }
 

@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// judgeCopies compares the members' copies with one another and looks for holes.
-func (q *queue) judgeCopies(r *Report) {
+// judgeCopies compares the members' copies with one another and looks for holes. With
+// retention each member purges by itself, and copies may begin differently.
+func (q *queue) judgeCopies(options Options, r *Report) {
 	if len(q.copies) == 0 {
 		return
 	}
@@ -15,7 +16,7 @@ func (q *queue) judgeCopies(r *Report) {
 	reference := q.copies[0]
 	for _, m := range q.copies {
 		q.judgeHoles(m, r)
-		if m.first != reference.first || m.end != reference.end {
+		if m.first != reference.first && !options.Retention || m.end != reference.end {
 			r.add(q.anomaly(DrainDiffers, Unknown, "", "%s holds offsets %d to %d, %s %d to %d",
 				reference.member, reference.first, reference.end, m.member, m.first, m.end))
 		}

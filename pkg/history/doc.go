@@ -8,8 +8,9 @@
 // The checker knows nothing of how brokers work. It holds the promises of the
 // README against what clients saw: an acknowledged message is found once, at its
 // offset, in order, in every member's copy, and nothing else is found. An
-// operation whose outcome is not known may have happened once or not at all. The
-// same checker serves simulation, chaos on real processes and long runs.
+// operation whose outcome is not known may have happened once or not at all. Consumer
+// groups, messages that wait for their time or for a transaction, and work that is
+// received and acknowledged have rules of their own. The same checker serves simulation, chaos on real processes and long runs.
 //
 // Time and memory: O(n log n) and O(n) in the number of operations and messages.
 //

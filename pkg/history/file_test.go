@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -52,6 +53,12 @@ func TestReadsWhatWasWritten(t *testing.T) {
 		}
 		if !reflect.DeepEqual(got, ops) {
 			t.Fatalf("seed %d: what was read differs from what was written", seed)
+		}
+	}
+	for _, b := range slices.Concat(broken, brokenGroups, brokenWaiting, brokenWork) {
+		ops := parse(t, b.script)
+		if got, err := read(write(t, ops)); err != nil || !reflect.DeepEqual(got, ops) {
+			t.Fatalf("%s: what was read differs from what was written: %v", b.name, err)
 		}
 	}
 }
@@ -139,7 +146,7 @@ func (failing) Write([]byte) (int, error) { return 0, errFull }
 // as the same, and the checker judges it or refuses it.
 func FuzzReader(f *testing.F) {
 	f.Add(write(f, generate(2)[:20]))
-	for _, b := range broken[:5] {
+	for _, b := range slices.Concat(broken[:5], brokenGroups, brokenWaiting, brokenWork) {
 		f.Add(write(f, parse(f, b.script)))
 	}
 	f.Add([]byte(`{"format":"ledgermq-history","version":1}` + "\n" + `{"op":"pull","client":"c","topic":"t","invoke":0,"complete":0,"outcome":"ok","messages":[[9223372036854775807,"a"]]}`))

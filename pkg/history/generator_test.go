@@ -106,7 +106,7 @@ func (g *generator) pull(positions [][]int64) {
 		o.Offset, o.Seek = g.rng.Int64N(o.Offset+1), true
 	}
 	for at := o.Offset; at < int64(len(g.queues[q])) && len(o.Messages) < 20; at++ {
-		o.Messages = append(o.Messages, Message{at, g.queues[q][at]})
+		o.Messages = append(o.Messages, Message{Offset: at, Value: g.queues[q][at]})
 	}
 	g.now++
 	o.Complete = g.now
@@ -136,7 +136,7 @@ func (g *generator) finish(producers [][]*flight, positions [][]int64) {
 			Offset: 0, Sequence: Unknown, Index: Unknown, Term: Unknown,
 		}
 		for at, value := range held {
-			last.Messages = append(last.Messages, Message{int64(at), value})
+			last.Messages = append(last.Messages, Message{Offset: int64(at), Value: value})
 		}
 		g.ops = append(g.ops, last)
 	}
@@ -149,7 +149,7 @@ func (g *generator) finish(producers [][]*flight, positions [][]int64) {
 					End: int64(len(held)), Offset: Unknown, Sequence: Unknown, Index: Unknown, Term: Unknown,
 				}
 				for at := from; at < min(from+10, len(held)); at++ {
-					o.Messages = append(o.Messages, Message{int64(at), held[at]})
+					o.Messages = append(o.Messages, Message{Offset: int64(at), Value: held[at]})
 				}
 				g.ops = append(g.ops, o)
 			}

@@ -1,11 +1,5 @@
 package history
 
-import (
-	"encoding/json"
-	"errors"
-	"fmt"
-)
-
 // Kind says what a client did.
 type Kind string
 
@@ -24,6 +18,15 @@ const (
 	Drain Kind = "drain"
 	// Heal says that all faults are over, at its Complete.
 	Heal Kind = "heal"
+	// Recall drops a message that waits for its delivery time.
+	Recall Kind = "recall"
+	// End ends a transaction.
+	End Kind = "end"
+	// Receive takes messages of one queue for a consumer group, each for itself and for a
+	// while, Ack says that such a message is done with, and Dead reads the group's dead letters.
+	Receive Kind = "receive"
+	Ack     Kind = "ack"
+	Dead    Kind = "dead"
 )
 
 // Outcome says what a client knows of what it asked for.
@@ -41,30 +44,6 @@ const (
 
 // Unknown stands in a number of an Operation that the client was not told.
 const Unknown int64 = -1
-
-// Message is one message that came out of a queue.
-type Message struct {
-	Offset int64
-	Value  string
-}
-
-// MarshalJSON writes [offset, "value"].
-func (m Message) MarshalJSON() ([]byte, error) { return json.Marshal([2]any{m.Offset, m.Value}) }
-
-// UnmarshalJSON reads [offset, "value"].
-func (m *Message) UnmarshalJSON(b []byte) error {
-	var pair []json.RawMessage
-	if err := json.Unmarshal(b, &pair); err != nil {
-		return err
-	}
-	if len(pair) != 2 {
-		return fmt.Errorf("a message is [offset, value], not %d elements", len(pair))
-	}
-	if err := json.Unmarshal(pair[0], &m.Offset); err != nil {
-		return err
-	}
-	return json.Unmarshal(pair[1], &m.Value)
-}
 
 // Operation is one line of a history.
 type Operation struct {
@@ -84,6 +63,9 @@ type Operation struct {
 	// Producer, Epoch identify an idempotent producer, where the client knows them; Producer 0: not known.
 	Producer uint64
 	Epoch    uint32
+	// Number is the one under which the producer sent it in that epoch to that queue, from
+	// 1; 0: not known, and Sequence stands for it.
+	Number int64
 	// Sequence numbers the sends of one client to one queue, or Unknown.
 	Sequence int64
 	// Offset of a Send: where the message was acknowledged to be. Of a Pull: what was
@@ -99,13 +81,26 @@ type Operation struct {
 	// First up to but not including End.
 	Member     string
 	First, End int64
-	// Group is the consumer group of Commit and Progress.
+	// Group is the consumer group of Commit, Progress, Receive, Ack and Dead, and of a Pull
+	// by a member of one.
 	Group string
 	// Reset of a Commit: the group was deliberately set back.
 	Reset bool
 	// Within of a Heal: from then on, everything acknowledged must be pulled within so
 	// many ns of its acknowledgement. 0: that is not checked.
 	Within int64
+	// Due of a Send is when the message may be delivered, on the same clock; 0: at once.
+	Due int64
+	// Transaction names the one that a Send is a half message of, or that an End ends.
+	Transaction string
+	// Commits of an End: by commit, not by rollback.
+	Commits bool
+	// Fifo is the message group of a Send: a work queue gives out its messages one by one.
+	Fifo string
+	// Since of a Pull by a member of a group is before the member was given the queue.
+	Since int64
+	// Grant of a Commit is the epoch under which the queue was given to the client; 0: not known.
+	Grant uint64
 }
 
 // line is an Operation as it stands in a file: numbers that are unknown are left out.
@@ -117,6 +112,7 @@ type line struct {
 	Value    string    `json:"value,omitempty"`
 	Producer uint64    `json:"producer,omitempty"`
 	Epoch    uint32    `json:"epoch,omitempty"`
+	Number   int64     `json:"number,omitempty"`
 	Sequence *int64    `json:"seq,omitempty"`
 	Invoke   int64     `json:"invoke"`
 	Complete int64     `json:"complete"`
@@ -132,6 +128,13 @@ type line struct {
 	Group    string    `json:"group,omitempty"`
 	Reset    bool      `json:"reset,omitempty"`
 	Within   int64     `json:"within,omitempty"`
+
+	Due         int64  `json:"due,omitempty"`
+	Transaction string `json:"transaction,omitempty"`
+	Commits     bool   `json:"commits,omitempty"`
+	Fifo        string `json:"fifo,omitempty"`
+	Since       int64  `json:"since,omitempty"`
+	Grant       uint64 `json:"grant,omitempty"`
 }
 
 func known(n int64) *int64 {
@@ -150,67 +153,20 @@ func orUnknown(n *int64) int64 {
 
 func (o *Operation) line() line {
 	return line{
-		Client: o.Client, Op: o.Op, Topic: o.Topic, Queue: o.Queue, Value: o.Value, Producer: o.Producer, Epoch: o.Epoch,
+		Client: o.Client, Op: o.Op, Topic: o.Topic, Queue: o.Queue, Value: o.Value, Producer: o.Producer, Epoch: o.Epoch, Number: o.Number,
 		Sequence: known(o.Sequence), Invoke: o.Invoke, Complete: o.Complete, Outcome: o.Outcome, Offset: known(o.Offset),
 		Index: known(o.Index), Term: known(o.Term), Seek: o.Seek, Messages: o.Messages, Member: o.Member,
 		First: o.First, End: o.End, Group: o.Group, Reset: o.Reset, Within: o.Within,
+		Due: o.Due, Transaction: o.Transaction, Commits: o.Commits, Fifo: o.Fifo, Since: o.Since, Grant: o.Grant,
 	}
 }
 
 func (l *line) operation() Operation {
 	return Operation{
-		Client: l.Client, Op: l.Op, Topic: l.Topic, Queue: l.Queue, Value: l.Value, Producer: l.Producer, Epoch: l.Epoch,
+		Client: l.Client, Op: l.Op, Topic: l.Topic, Queue: l.Queue, Value: l.Value, Producer: l.Producer, Epoch: l.Epoch, Number: l.Number,
 		Sequence: orUnknown(l.Sequence), Invoke: l.Invoke, Complete: l.Complete, Outcome: l.Outcome, Offset: orUnknown(l.Offset),
 		Index: orUnknown(l.Index), Term: orUnknown(l.Term), Seek: l.Seek, Messages: l.Messages, Member: l.Member,
 		First: l.First, End: l.End, Group: l.Group, Reset: l.Reset, Within: l.Within,
+		Due: l.Due, Transaction: l.Transaction, Commits: l.Commits, Fifo: l.Fifo, Since: l.Since, Grant: l.Grant,
 	}
-}
-
-// validate refuses what no client can have seen: such a history proves nothing.
-func (o *Operation) validate() error {
-	switch {
-	case o.Outcome != OK && o.Outcome != Fail && o.Outcome != Info:
-		return fmt.Errorf("outcome %q is none of ok, fail, info", o.Outcome)
-	case o.Invoke < 0 || o.Complete < o.Invoke:
-		return fmt.Errorf("completed at %d, invoked at %d", o.Complete, o.Invoke)
-	case o.Queue < 0 || o.Offset < Unknown || o.Index < Unknown || o.Term < Unknown || o.Sequence < Unknown || o.Within < 0:
-		return errors.New("a number is negative")
-	case o.Op != Heal && (o.Client == "" || o.Topic == ""):
-		return errors.New("client or topic is missing")
-	case len(o.Messages) > 0 && (o.Outcome != OK || o.Op != Pull && o.Op != Drain):
-		return errors.New("only a pull or a drain that went well has messages")
-	}
-	return o.validateKind()
-}
-
-func (o *Operation) validateKind() error {
-	switch o.Op {
-	case Send:
-		if o.Value == "" {
-			return errors.New("a send has no value")
-		}
-	case Pull:
-		for _, m := range o.Messages {
-			if m.Offset < 0 {
-				return fmt.Errorf("message at offset %d", m.Offset)
-			}
-		}
-	case Drain:
-		if o.Member == "" || o.First < 0 || o.End < o.First {
-			return errors.New("a drain names a member and the range that it holds")
-		}
-		for _, m := range o.Messages {
-			if m.Offset < o.First || m.Offset >= o.End {
-				return fmt.Errorf("drained offset %d lies outside of %d to %d", m.Offset, o.First, o.End)
-			}
-		}
-	case Commit, Progress:
-		if o.Group == "" || o.Offset == Unknown && (o.Op == Commit || o.Outcome == OK) {
-			return fmt.Errorf("a %s names a group and an offset", o.Op)
-		}
-	case Heal:
-	default:
-		return fmt.Errorf("op %q is none of send, pull, commit, progress, drain, heal", o.Op)
-	}
-	return nil
 }

@@ -31,17 +31,18 @@ func (q *queue) judgeConsumers(r *Report) {
 }
 
 // judgeOrder looks at the order of one producer's values, and at the order in real
-// time of different producers' values.
+// time of different producers' values. What waits takes its place when it is delivered.
 func (q *queue) judgeOrder(r *Report) {
 	byClient := map[string][]*send{}
+	ordered := func(s *send) bool { return !s.waits() && s.place() != Unknown }
 	for _, s := range q.sends {
-		if s.place() != Unknown {
+		if ordered(s) {
 			byClient[s.client] = append(byClient[s.client], s)
 		}
 	}
 	var placed []*send
 	for _, s := range q.sends {
-		if s.place() != Unknown {
+		if ordered(s) {
 			placed = append(placed, s)
 		}
 		if own := byClient[s.client]; own != nil {
@@ -119,13 +120,13 @@ func (q *queue) judgeSequences(r *Report) {
 	}
 	first := map[sequence]*send{}
 	for _, s := range q.sends {
-		if s.outcome != OK || s.producer == 0 || s.sequence == Unknown {
+		if s.outcome != OK || s.producer == 0 || s.numbered == Unknown {
 			continue
 		}
-		key := sequence{s.producer, s.epoch, s.sequence}
+		key := sequence{s.producer, s.epoch, s.numbered}
 		if have := first[key]; have != nil {
 			r.add(q.anomaly(SequenceConflict, s.offset, s.value, "producer %d epoch %d sequence %d was acknowledged for %s at offset %d too",
-				s.producer, s.epoch, s.sequence, have.value, have.offset))
+				s.producer, s.epoch, s.numbered, have.value, have.offset))
 			continue
 		}
 		first[key] = s

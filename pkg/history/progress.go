@@ -17,10 +17,19 @@ type progressEvent struct {
 // to who asked. The floor is what the group's progress is known to have reached: it
 // rises when a commit or an answer is in, and falls only with a deliberate reset, as
 // soon as that is on its way.
-func judgeProgress(key groupKey, ops []Operation, r *Report) {
+// What a work-queue group is told nobody has committed as such.
+func judgeProgress(key groupKey, ops []Operation, works bool, r *Report) {
 	var events []progressEvent
 	for i := range ops {
-		events = append(events, progressEvent{ops[i].Invoke, false, &ops[i]}, progressEvent{ops[i].Complete, true, &ops[i]})
+		begins := ops[i].Invoke
+		switch ops[i].Op {
+		case Commit, Progress:
+		case Pull: // what it may be given is decided when it is given the queue
+			begins = ops[i].Since
+		default:
+			continue
+		}
+		events = append(events, progressEvent{begins, false, &ops[i]}, progressEvent{ops[i].Complete, true, &ops[i]})
 	}
 	slices.SortStableFunc(events, func(a, b progressEvent) int {
 		if a.at == b.at && a.ends != b.ends { // beginnings first: at the same instant both orders are possible
@@ -29,6 +38,9 @@ func judgeProgress(key groupKey, ops []Operation, r *Report) {
 		return cmp.Compare(a.at, b.at)
 	})
 	stored := map[int64]bool{} // offsets that may have been committed
+	if works {
+		stored = nil
+	}
 	begun := map[*Operation]progressState{}
 	now := progressState{floor: Unknown}
 	for _, e := range events {
@@ -36,7 +48,7 @@ func judgeProgress(key groupKey, ops []Operation, r *Report) {
 		reset := o.Op == Commit && o.Reset && o.Outcome != Fail
 		if !e.ends {
 			begun[o] = now
-			if o.Op == Commit && o.Outcome != Fail {
+			if o.Op == Commit && o.Outcome != Fail && stored != nil {
 				stored[o.Offset] = true
 			}
 			if reset {
@@ -50,6 +62,10 @@ func judgeProgress(key groupKey, ops []Operation, r *Report) {
 			continue // a reset of unknown outcome may still come: it stays open
 		}
 		then := begun[o]
+		if o.Op == Pull {
+			r.judgeAgain(key, o, min(then.floor, now.floor))
+			continue
+		}
 		if reset {
 			now.open--
 			then.resets++ // its own
@@ -68,12 +84,25 @@ type progressState struct {
 	open   int // of them, those that had not ended
 }
 
-// judgeAnswer holds an answer against the floor and against what was ever committed. An
+// judgeAgain holds what a member of a group was given against what was known to be
+// committed when the member was given the queue.
+func (r *Report) judgeAgain(key groupKey, o *Operation, floor int64) {
+	for _, m := range o.Messages {
+		if m.Offset < floor {
+			r.add(Anomaly{
+				Class: CommittedAgain, Topic: key.topic, Queue: key.queue, Offset: m.Offset, Value: m.Value,
+				Detail: fmt.Sprintf("%s of %s was given this, and had not begun before %d was known to be committed", o.Client, key.group, floor),
+			})
+		}
+	}
+}
+
+// judgeAnswer holds an answer against the floor and against what was ever committed, where stored knows. An
 // offset of 0 is what a group has that never committed. It tells whether the answer is right.
 func (r *Report) judgeAnswer(key groupKey, o *Operation, floor int64, stored map[int64]bool) bool {
 	anomaly := Anomaly{Topic: key.topic, Queue: key.queue, Offset: o.Offset, Value: key.group}
 	switch {
-	case o.Offset != 0 && !stored[o.Offset]:
+	case o.Offset != 0 && stored != nil && !stored[o.Offset]:
 		anomaly.Class = ProgressPhantom
 		anomaly.Detail = fmt.Sprintf("%s was told an offset that nobody had committed", o.Client)
 	case o.Offset < floor:

@@ -43,6 +43,32 @@ const (
 	SequenceConflict Class = "sequence-conflict"
 	// Unseen: an acknowledged value was not pulled in time after the faults were over.
 	Unseen Class = "unseen"
+	// CommittedAgain: a member of a group was given what was committed before it began.
+	CommittedAgain Class = "committed-again"
+	// TwoOwners: two clients committed under one grant of a queue.
+	TwoOwners Class = "two-owners"
+	// GroupMissed: a group is past a message that none of its members was given.
+	GroupMissed Class = "group-missed"
+	// Early: a delayed value was read before its time.
+	Early Class = "early"
+	// Recalled: a value was read whose recall had been answered.
+	Recalled Class = "recalled"
+	// HalfVisible: a value was read whose transaction nobody had committed by then.
+	HalfVisible Class = "half-visible"
+	// RolledBack: a value was read whose transaction was rolled back.
+	RolledBack Class = "rolled-back"
+	// TwoEnds: one transaction was committed and rolled back.
+	TwoEnds Class = "two-ends"
+	// Torn: some messages of a transaction are there and others are not.
+	Torn Class = "torn"
+	// AckedAgain: a message was received whose acknowledgement had been answered.
+	AckedAgain Class = "acked-again"
+	// WorkLost: a group is past a message that is neither acknowledged nor a dead letter.
+	WorkLost Class = "work-lost"
+	// AttemptsBack: a message was received with fewer attempts than before.
+	AttemptsBack Class = "attempts-back"
+	// FifoOrder: a message was received before an earlier one of its message group was done with.
+	FifoOrder Class = "fifo-order"
 )
 
 // Classes lists all classes in the order in which they are printed.
@@ -50,6 +76,8 @@ func Classes() []Class {
 	return []Class{
 		LostPrefix, LostMiddle, LostPostfix, Vanished, Duplicate, SequenceConflict, ProducerOrder, RealTime, Skip, StepBack,
 		Phantom, Aborted, InconsistentOffset, Misplaced, DrainGap, DrainDiffers, ProgressBack, ProgressPhantom, Unseen,
+		CommittedAgain, TwoOwners, GroupMissed, Early, Recalled, HalfVisible, RolledBack, TwoEnds, Torn,
+		AckedAgain, WorkLost, AttemptsBack, FifoOrder,
 	}
 }
 
@@ -79,9 +107,21 @@ type Report struct {
 	Info   int `json:"info"`
 	// InfoFound are sends of unknown outcome that were found stored.
 	InfoFound int `json:"info_found"`
-	// Pulled and Drained count messages.
-	Pulled  int `json:"pulled"`
-	Drained int `json:"drained"`
+	// Pulled, Received and Drained count messages.
+	Pulled   int `json:"pulled"`
+	Received int `json:"received"`
+	Drained  int `json:"drained"`
+	// Delayed and Recalled are acknowledged sends with a delivery time, and those of them
+	// whose recall was answered; Committed and RolledBack are transactions that surely ended so.
+	Delayed    int `json:"delayed"`
+	Recalled   int `json:"recalled"`
+	Committed  int `json:"committed"`
+	RolledBack int `json:"rolled_back"`
+	// HandOvers counts how often a member of a consumer group began to read a queue after
+	// another had, and Again the messages that members were given after a member of the
+	// same group had been: what was given and not committed comes again at a hand-over.
+	HandOvers int `json:"hand_overs"`
+	Again     int `json:"again"`
 	// Copies is the least number of members whose copy of a queue was compared; 0 when
 	// some queue was not drained at all.
 	Copies int `json:"copies"`
@@ -106,17 +146,23 @@ func (r *Report) Sum(classes ...Class) int {
 	return n
 }
 
-// Lost counts acknowledged or delivered values that are not there.
-func (r *Report) Lost() int { return r.Sum(LostPrefix, LostMiddle, LostPostfix, Vanished) }
+// Lost counts acknowledged or delivered values that are not there, or that a group was not given.
+func (r *Report) Lost() int {
+	return r.Sum(LostPrefix, LostMiddle, LostPostfix, Vanished, GroupMissed, WorkLost)
+}
 
 // Doubled counts values and sequences that are there twice.
 func (r *Report) Doubled() int { return r.Sum(Duplicate, SequenceConflict) }
 
 // OutOfOrder counts values and deliveries that are not in their order.
-func (r *Report) OutOfOrder() int { return r.Sum(ProducerOrder, RealTime, Skip, StepBack) }
+func (r *Report) OutOfOrder() int {
+	return r.Sum(ProducerOrder, RealTime, Skip, StepBack, FifoOrder)
+}
 
 // Phantoms counts values that should not be there.
-func (r *Report) Phantoms() int { return r.Sum(Phantom, Aborted) }
+func (r *Report) Phantoms() int {
+	return r.Sum(Phantom, Aborted, Recalled, HalfVisible, RolledBack)
+}
 
 // Other counts everything else.
 func (r *Report) Other() int {

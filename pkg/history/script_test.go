@@ -14,9 +14,12 @@ import (
 //	pull C @0 0:a 1:b      consumer C asked for offset 0 and got a and b
 //	drain m1 0..2 0:a 1:b  member m1 says it holds 0 up to 2
 //	commit C @5, progress C @5, heal
+//	recall P a             and of transaction x: end P x commit, end P x rollback
+//	receive C 0:a:1        its first attempt; ack C @0; dead C 0:a
 //
-// followed by any of q=1 (queue), t=3..9 (invoke..complete), seq=, pid=, epoch=, seek,
-// reset, info, fail, within=. Line n is invoked at 10n and completes at 10n+5.
+// followed by any of q=1 (queue), t=3..9 (invoke..complete), seq=, pid=, epoch=, number=, seek,
+// reset, info, fail, within=, due=, tx=, fifo=, g=since (a member of the group), grant=. Line n is
+// invoked at 10n and completes at 10n+5.
 func parse(t testing.TB, script string) []Operation {
 	t.Helper()
 	var ops []Operation
@@ -33,11 +36,13 @@ func parse(t testing.TB, script string) []Operation {
 			words = words[1:]
 		}
 		switch o.Op {
-		case Send:
+		case Send, Recall:
 			o.Value, words = words[0], words[1:]
+		case End:
+			o.Transaction, words = words[0], words[1:]
 		case Drain:
 			o.Member = o.Client
-		case Commit, Progress:
+		case Commit, Progress, Receive, Ack, Dead:
 			o.Group = "g"
 		}
 		for _, word := range words {
@@ -72,10 +77,24 @@ func (o *Operation) word(word string) (err error) {
 		o.Sequence = number(value)
 	case "pid":
 		o.Producer = uint64(number(value))
+	case "number":
+		o.Number = number(value)
 	case "epoch":
 		o.Epoch = uint32(number(value))
 	case "within":
 		o.Within = number(value)
+	case "due":
+		o.Due = number(value)
+	case "tx":
+		o.Transaction = value
+	case "fifo":
+		o.Fifo = value
+	case "g":
+		o.Group, o.Since = "g", number(value)
+	case "grant":
+		o.Grant = uint64(number(value))
+	case "commit", "rollback":
+		o.Commits = key == "commit"
 	case "seek":
 		o.Seek = true
 	case "reset":
@@ -92,7 +111,12 @@ func (o *Operation) word(word string) (err error) {
 			o.First, o.End = span(word)
 		default:
 			offset, value, _ := strings.Cut(word, ":")
-			o.Messages = append(o.Messages, Message{number(offset), value})
+			value, attempt, tried := strings.Cut(value, ":")
+			m := Message{Offset: number(offset), Value: value}
+			if tried {
+				m.Attempt = number(attempt)
+			}
+			o.Messages = append(o.Messages, m)
 		}
 	}
 	return err

@@ -38,7 +38,7 @@ func (q *queue) lookAround(r *Report) {
 			two[offset] = value
 		}
 	}
-	for _, p := range q.pulls {
+	for _, p := range slices.Concat(q.pulls, q.others) {
 		for _, m := range p.messages {
 			s := q.see(m, p.complete)
 			if s.pulled == Unknown || p.complete < s.pulled {
@@ -61,7 +61,7 @@ func (q *queue) lookAround(r *Report) {
 				}
 				continue
 			}
-			q.see(Message{offset, value}, c.complete).drained = true
+			q.see(Message{Offset: offset, Value: value}, c.complete).drained = true
 			claim(offset, value)
 		}
 	}
@@ -87,6 +87,9 @@ func (q *queue) judgeSightings(c *Checker, r *Report) {
 			r.add(q.anomaly(Duplicate, where, value, "read at offsets %v", saw.offsets))
 		}
 		s := c.values[value]
+		if s != nil && s.queue == q {
+			q.judgeWaiting(s, saw, where, r)
+		}
 		switch {
 		case s == nil:
 			r.add(q.anomaly(Phantom, where, value, "nobody sent it"))
