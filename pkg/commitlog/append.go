@@ -7,7 +7,7 @@ import (
 
 // AppendMaster stamps bodies as the entries from first on, in that term, and
 // makes them readable. They are durable when a later Sync says so. The bytes
-// are copied. The caller has verified the CRC of each body; a body that is too
+// are copied, unless they are lent. The caller has verified the CRC of each body; a body that is too
 // long, or of no known type, is an ErrInvalidEntry and nothing is appended.
 // Other errors: ErrNotMaster, ErrStaleTerm, ErrNotContiguous, ErrFailed, ErrClosed.
 func (l *Log) AppendMaster(term Term, first Index, bodies []Body) error {
@@ -19,7 +19,8 @@ func (l *Log) AppendMaster(term Term, first Index, bodies []Body) error {
 	now := l.cfg.Clock().UnixNano()
 	l.mu.Lock()
 	err := l.masterMayAppendLocked(term, first)
-	if err == nil {
+	if err == nil && len(bodies) > 0 {
+		l.waitsLocked()
 		for _, b := range bodies {
 			l.stampLocked(term, now, b)
 		}
@@ -71,12 +72,33 @@ func (l *Log) stampLocked(term Term, now int64, b Body) {
 	if len(b.Bytes) > 0 {
 		h.BodyCRC = binary.LittleEndian.Uint32(b.Bytes)
 	}
-	n := HeaderBytes + len(b.Bytes)
-	buf := l.mu.tail.room(h.Index, n).grow(n)
-	copy(buf[HeaderBytes:], b.Bytes)
-	h.ChainCRC = putHeader(buf, h, end.chain)
+	h.ChainCRC = putHeader(l.placeLocked(h.Index, b), h, end.chain)
 	end.advance(h)
 	l.mu.runs = addRun(l.mu.runs, h.Index, term)
+}
+
+// placeLocked returns the place of entry i in the tail, with its body and room for the
+// header: a copy, or where it lies.
+func (l *Log) placeLocked(i Index, b Body) []byte {
+	if entry := b.Lent.entry(b.Bytes); entry != nil {
+		c := b.Lent.chunk(i, entry, b.Lent.headFor(b.Bytes, HeaderBytes))
+		c.starts = append(c.starts, 0)
+		l.mu.tail.addChunk(c)
+		return entry
+	}
+	n := HeaderBytes + len(b.Bytes)
+	buf := l.mu.tail.room(i, n).grow(n)
+	copy(buf[HeaderBytes:], b.Bytes)
+	return buf
+}
+
+// StampNotBefore makes the stamps of AppendMaster at least unixNano. The log knows
+// those of the entries that it keeps; of what was purged, or came as a seed, its
+// caller may know.
+func (l *Log) StampNotBefore(unixNano int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.end.time = max(l.mu.end.time, unixNano)
 }
 
 // AppendSlave takes encoded entries as a leader sent them. The caller has run
@@ -84,17 +106,26 @@ func (l *Log) stampLocked(term Term, now int64, b Body) {
 // and continue this log's history (ErrDivergence). The bytes are copied; if one
 // entry is refused, none is appended.
 // Other errors: ErrInvalidEntry, ErrNotSlave, ErrFailed, ErrClosed.
-func (l *Log) AppendSlave(entries []byte) error {
+func (l *Log) AppendSlave(entries []byte) error { return l.AppendLent(Lent{Bytes: entries}) }
+
+// AppendLent is AppendSlave for entries that the log may keep where they are.
+func (l *Log) AppendLent(entries Lent) error {
 	l.mu.Lock()
 	err := l.usableLocked()
 	if err == nil && l.mu.role != slave {
 		err = ErrNotSlave
 	}
 	if err == nil {
-		err = l.mu.end.continuedBy(entries)
+		err = l.mu.end.continuedBy(entries.Bytes)
 	}
-	if err == nil {
-		l.copyEntriesLocked(entries)
+	switch {
+	case err != nil || len(entries.Bytes) == 0: // nothing waits
+	case entries.holdable(entries.Bytes):
+		l.waitsLocked()
+		l.holdEntriesLocked(entries)
+	default:
+		l.waitsLocked()
+		l.copyEntriesLocked(entries.Bytes)
 	}
 	l.mu.Unlock()
 	if err == nil {
@@ -117,6 +148,21 @@ func (t tip) continuedBy(entries []byte) error {
 		entries = rest
 	}
 	return nil
+}
+
+// holdEntriesLocked appends entries that continuedBy has accepted as a chunk of their own.
+func (l *Log) holdEntriesLocked(entries Lent) {
+	c := entries.chunk(l.mu.end.index+1, entries.Bytes, entries.headFor(entries.Bytes, 0))
+	n := len(entries.Bytes)
+	for rest := entries.Bytes; len(rest) > 0; {
+		h, err := ParseHeader(rest)
+		assert(err == nil, "entries changed while they were appended: %v", err)
+		c.starts = append(c.starts, uint32(n-len(rest)))
+		l.mu.end.advance(h)
+		l.mu.runs = addRun(l.mu.runs, h.Index, h.Term)
+		rest = rest[HeaderBytes+int(h.BodyLen):]
+	}
+	l.mu.tail.addChunk(c)
 }
 
 // copyEntriesLocked appends entries that continuedBy has accepted.

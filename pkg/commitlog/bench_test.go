@@ -2,6 +2,8 @@ package commitlog_test
 
 import (
 	"fmt"
+	"os"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -100,4 +102,51 @@ func BenchmarkRead(b *testing.B) {
 			})
 		}
 	}
+}
+
+// openBytes is how large a log BenchmarkOpen opens; LEDGERMQ_OPEN_BYTES sets it.
+func openBytes(b *testing.B) int64 {
+	b.Helper()
+	text := os.Getenv("LEDGERMQ_OPEN_BYTES")
+	if text == "" {
+		return 256 << 20
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	require.NoError(b, err)
+	return n
+}
+
+// Opening a log after a clean stop, and after its process was killed.
+func BenchmarkOpen(b *testing.B) {
+	size := openBytes(b)
+	cfg := benchConfig(b)
+	l := mustOpen(b, cfg)
+	l.BecomeMaster(1)
+	batches := make([]commitlog.Body, 8)
+	for i := range batches {
+		batches[i] = body(i, 1<<20)
+	}
+	for written := int64(0); written < size; written += 8 << 20 {
+		end, _ := l.End()
+		require.NoError(b, l.AppendMaster(1, end+1, batches))
+		mustSync(b, l)
+	}
+	for _, clean := range []bool{false, true} {
+		b.Run(fmt.Sprintf("%dMiB/clean=%v", size>>20, clean), func(b *testing.B) {
+			b.SetBytes(size)
+			for b.Loop() {
+				b.StopTimer()
+				if clean {
+					require.NoError(b, l.Close())
+				} else {
+					l.Abandon()
+				}
+				var err error
+				b.StartTimer()
+				l, err = commitlog.Open(cfg)
+				require.NoError(b, err)
+			}
+		})
+	}
+	l.Abandon()
 }

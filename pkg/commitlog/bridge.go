@@ -19,6 +19,10 @@ func (a *anchor) reached(seg *segment, at tip) bool {
 	return a != nil && at.index == a.at.index && at.chain == a.at.chain && at.term == a.at.term && seg.w.frames >= a.frames
 }
 
+// older says whether the place was known before all the frames read so far were
+// written: the segment that says so was begun before them.
+func (a *anchor) older(seg *segment) bool { return a != nil && a.end && a.frames < seg.w.frames }
+
 // bridges says whether damage may be gone around: it becomes a gap, which a
 // patch fills or which stays faulty.
 func (s *scanner) bridges() bool { return s.tolerant || len(s.patches) > 0 }
@@ -60,6 +64,7 @@ func (s *scanner) anchor(seg *segment, end *anchor) *anchor {
 // differ, neither that nor the terms within are known, and the log is refused.
 func (s *scanner) bridge(seg *segment, a anchor, why error) error {
 	d := damage{path: seg.path, pos: seg.w.pos, why: why.Error()}
+	seg.w.scarred = true
 	seg.index.closed = true // no read may run over the damage
 	var err error
 	switch {
@@ -113,13 +118,27 @@ func (s *scanner) cutTo(seg *segment, at tip) error {
 	return nil
 }
 
-// lose records a gap. term is that of its entries, if sure; else the least that
-// they can have, which the entry behind the gap has to confirm.
+// lose records a gap, cut into what repair files hold of it and what nobody does.
+// term is that of its entries, if sure; else the least that they can have, which
+// the entry behind the gap has to confirm.
 func (s *scanner) lose(g gap, term Term, sure bool) error {
 	s.entries += int64(g.last-g.first) + 1
-	if s.fill(&g) {
-		return nil
+	for _, piece := range g.pieces(s.patches) {
+		var err error
+		if piece.patch != nil {
+			err = s.fill(piece)
+		} else {
+			err = s.leave(piece, max(term, s.at.term), sure)
+		}
+		if err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// leave records a faulty piece of a gap.
+func (s *scanner) leave(g gap, term Term, sure bool) error {
 	if !s.tolerant {
 		return &CorruptionError{Path: g.path, Position: g.pos, Index: g.first, Why: g.why}
 	}
@@ -138,23 +157,20 @@ func (s *scanner) lose(g gap, term Term, sure bool) error {
 	return nil
 }
 
-// fill looks for a repair file that holds the entries of a gap.
-func (s *scanner) fill(g *gap) bool {
-	for _, p := range s.patches {
-		if !p.covers(g.first, g.last, g.before, g.after) {
-			continue
-		}
-		g.patch = p
-		s.gaps = append(s.gaps, *g)
-		for _, run := range runsFrom(runsBefore(p.runs, g.last+1), g.first, g.last) {
-			s.runs = addRun(s.runs, run.First, run.Term)
-			s.at.term = run.Term
-		}
-		s.at.index, s.at.chain, s.at.time = g.last, g.after, max(s.at.time, p.time)
-		s.doubt = false
-		return true
+// fill records a piece of a gap that a repair file holds.
+func (s *scanner) fill(g gap) error {
+	p := g.patch
+	runs := runsFrom(runsBefore(p.runs, g.last+1), g.first, g.last)
+	if err := s.settleTerm(runs[0].Term); err != nil {
+		return err
 	}
-	return false
+	s.gaps = append(s.gaps, g)
+	for _, run := range runs {
+		s.runs = addRun(s.runs, run.First, run.Term)
+		s.at.term = run.Term
+	}
+	s.at.index, s.at.chain, s.at.time = g.last, g.after, max(s.at.time, p.time)
+	return nil
 }
 
 // errDoubt means that the terms of damaged entries cannot be known.

@@ -83,8 +83,13 @@ func (s *callsScript) command(t *testing.T, d *datadriven.TestData) error {
 		return s.log.PurgeBefore(Index(arg("before")))
 	case "prepare":
 		return s.log.PrepareSegment()
+	case "zero":
+		_, err := s.log.ZeroAhead(int64(arg("blocks"))<<12, 1<<30)
+		return err
 	case "seal":
 		return s.log.Seal()
+	case "outlines":
+		return writeOutlines(s.log)
 	case "close":
 		return s.log.Close()
 	case "abandon":

@@ -32,7 +32,8 @@ func (l *Log) durableTip() tip {
 	return l.mu.durable
 }
 
-// Close writes what is waiting, seals the log and closes its files. A second
+// Close writes what is waiting, seals the log, with an outline of every segment that was
+// left, and closes its files. A second
 // Close returns ErrClosed.
 func (l *Log) Close() error {
 	l.acquire()
@@ -51,7 +52,11 @@ func (l *Log) flush() error {
 			return err
 		}
 		if end, _ := l.End(); p.Index == end {
-			return l.seal()
+			err := l.seal()
+			if err == nil {
+				l.closeOutlines()
+			}
+			return err
 		}
 	}
 }

@@ -44,8 +44,11 @@ type Config struct {
 	// them. It is for a member that has others to repair it from. Without it
 	// Open refuses.
 	TolerateDamage bool
-	// MayGrow is asked before the space for one more segment, of that many bytes,
-	// is reserved. An error that wraps ENOSPC or EDQUOT refuses it as a full disk
+	// ReadAll makes Open read and verify every segment, whatever its outline says. It is
+	// for a directory that nobody will scrub before something depends on it.
+	ReadAll bool
+	// MayGrow is asked before the space for one more segment, of that many bytes, is
+	// reserved, and before a repair writes as many. An error that wraps ENOSPC or EDQUOT refuses it as a full disk
 	// would, before the last space of the file system is taken. Nil refuses nothing.
 	MayGrow func(bytes int64) error
 

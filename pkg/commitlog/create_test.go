@@ -2,6 +2,7 @@ package commitlog_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -63,5 +64,21 @@ func TestCreateWithAnotherHistory(t *testing.T) {
 	require.ErrorIs(t, l.AppendSlave(f.Bytes), commitlog.ErrDivergence)
 	for _, wrong := range []commitlog.Origin{{Begin: 0, PrevTerm: 1}, {Begin: 5}} {
 		require.Error(t, commitlog.Create(config(newFS()), wrong))
+	}
+}
+
+// A log that knows no entry yet is told how far the stamps of its history are.
+func TestStampNotBefore(t *testing.T) {
+	cfg := config(newFS())
+	require.NoError(t, commitlog.Create(cfg, commitlog.Origin{Begin: 7, PrevTerm: 2, PrevChain: 9}))
+	l := mustOpen(t, cfg)
+	far := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+	l.StampNotBefore(far.UnixNano())
+	l.StampNotBefore(5)
+	appendN(t, l, 2, 2, 10)
+	for i := Index(7); i < 9; i++ {
+		at, err := l.AppendTime(i)
+		require.NoError(t, err)
+		require.Equal(t, far, at.UTC())
 	}
 }

@@ -19,15 +19,15 @@
 //
 //	AppendMaster ─┐                  ┌──────────── Read (recent) ──▶ dispatchers, pulls
 //	AppendSlave ──┴▶ tail (chunks in memory)
-//	                       │ Sync: one group, one pwrite, one fdatasync
+//	                       │ Sync: one group, one pwritev, one fdatasync
 //	                       ▼
 //	   00…000.seg  00…731.seg  00…995.seg (active)  prepared-….tmp
-//	                       └───────── Read (older): pread, CRCs checked
+//	                       └───────── Read (older): pread past the page cache, CRCs checked
 //
 // Who may call what: AppendMaster, AppendSlave, TruncateFrom, BecomeMaster and
 // BecomeSlave belong to the goroutine that decides what the ledger holds. Sync
 // has one caller, PrepareSegment another, Repair a third. Everything else may be called from
 // anywhere at any time. Readers and appenders never wait for the disk, except
-// that a read of old entries reads its file and TruncateFrom waits for a Sync
-// in flight. The package starts no goroutines.
+// that a read of old entries reads its file, at a pace while the log is being written
+// (pace), and TruncateFrom waits for a Sync in flight. The package starts no goroutines.
 package commitlog

@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 )
 
@@ -22,6 +23,32 @@ type damage struct {
 	path string
 	pos  int64
 	why  string
+}
+
+// pieces cuts a gap into what the repair files hold and what is faulty.
+func (g gap) pieces(patches []*patch) gaps {
+	for _, p := range patches {
+		if g.patch != nil || !p.fits(&g) {
+			continue
+		}
+		held := g
+		held.patch = p
+		var before, after gaps
+		if p.first > g.first {
+			lost := g
+			lost.last, lost.after = p.first-1, p.chains[0]
+			held.first, held.before = p.first, p.chains[0]
+			before = lost.pieces(patches)
+		}
+		if p.last < g.last {
+			lost := g
+			lost.first, lost.before = p.last+1, p.chainAt(p.last)
+			held.last, held.after = p.last, p.chainAt(p.last)
+			after = lost.pieces(patches)
+		}
+		return slices.Concat(before, gaps{held}, after)
+	}
+	return gaps{g}
 }
 
 // gaps are in order and do not overlap.
@@ -79,6 +106,25 @@ func (g gaps) faulty() []gap {
 		all = append(all, one)
 	}
 	return all
+}
+
+// patched are the gaps, cut into what the repair files hold and what is faulty.
+func (g gaps) patched(patches []*patch) gaps {
+	var all gaps
+	for _, one := range g {
+		all = append(all, one.pieces(patches)...)
+	}
+	return all
+}
+
+// count is how many entries are faulty.
+func (g gaps) count() (n Index) {
+	for _, one := range g {
+		if one.patch == nil {
+			n += one.last - one.first + 1
+		}
+	}
+	return n
 }
 
 // FaultyRange is a run of entries of which this disk holds no good copy.
@@ -150,9 +196,5 @@ func (l *Log) faultyLocked(i Index) FaultyRange {
 
 // countFaultyLocked sets the gauge anew.
 func (l *Log) countFaultyLocked() {
-	n := Index(0)
-	for _, g := range l.mu.gaps.faulty() {
-		n += g.last - g.first + 1
-	}
-	l.metrics.faulty.Set(float64(n))
+	l.metrics.faulty.Set(float64(l.mu.gaps.count()))
 }

@@ -5,6 +5,7 @@ import (
 	"sort"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // role says who may append: a leader's MASTER or a follower's SLAVE.
@@ -27,14 +28,19 @@ type Log struct {
 	token chan struct{}
 	// w is owned by the holder of the token.
 	w struct {
-		active *segment
-		synced Index // last entry known to be fdatasynced
+		active  *segment
+		zeroing bool  // ZeroAhead will be called again without a signal
+		synced  Index // last entry known to be fdatasynced
 	}
 
-	waiting chan struct{} // capacity 1
-	need    chan struct{} // capacity 1
-	damaged chan struct{} // capacity 1
-	stopped atomic.Bool   // Abandon was called: begin no further file operation
+	waiting   chan struct{} // capacity 1
+	need      chan struct{} // capacity 1
+	needZeros chan struct{} // capacity 1
+	damaged   chan struct{} // capacity 1
+	// needOutlines has capacity 1.
+	needOutlines chan struct{}
+
+	stopped atomic.Bool // Abandon was called: begin no further file operation
 
 	mu struct {
 		sync.Mutex
@@ -50,6 +56,9 @@ type Log struct {
 		durable  tip   // last entry that Sync has confirmed
 		epoch    uint64
 
+		waitingSince time.Time // when the first entry was appended that no group has taken; zero: not known
+		pace         pace
+
 		segments  []*segment // never empty, the last one is active
 		gaps      gaps       // what the segments have lost
 		patches   []*patch   // repair files
@@ -61,12 +70,15 @@ type Log struct {
 
 func newLog(cfg Config) *Log {
 	l := &Log{
-		cfg:     cfg,
-		metrics: newMetrics(cfg.Registerer),
-		token:   make(chan struct{}, 1),
-		waiting: make(chan struct{}, 1),
-		need:    make(chan struct{}, 1),
-		damaged: make(chan struct{}, 1),
+		cfg:       cfg,
+		metrics:   newMetrics(cfg.Registerer),
+		token:     make(chan struct{}, 1),
+		waiting:   make(chan struct{}, 1),
+		need:      make(chan struct{}, 1),
+		needZeros: make(chan struct{}, 1),
+		damaged:   make(chan struct{}, 1),
+
+		needOutlines: make(chan struct{}, 1),
 	}
 	l.mu.role = slave
 	l.mu.term = NoTerm

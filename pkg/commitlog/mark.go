@@ -10,11 +10,12 @@ import (
 // makes it faulty, so that everything around it can be read. It reads the whole
 // segment. False: it changed nothing, and the read's error stands.
 func (l *Log) markDamage(plan *readPlan) bool {
-	if !l.cfg.TolerateDamage {
-		return false
-	}
 	if plan.patch != nil {
-		return l.dropPatch(plan.patch)
+		return l.cfg.TolerateDamage && l.dropPatch(plan.patch)
+	}
+	// A crash may come at any time from now on: what was found must be found again.
+	if err := l.distrust(plan.segment); err != nil || !l.cfg.TolerateDamage {
+		return false
 	}
 	look, ok := l.beginLook(plan.segment)
 	if !ok {
@@ -31,8 +32,11 @@ func (l *Log) markDamage(plan *readPlan) bool {
 	return l.endLook(plan.segment, look)
 }
 
-// dropPatch gives up a repair file that is damaged itself: what it held is faulty.
+// dropPatch gives up a repair file that is damaged itself, and deletes it: what it
+// held is faulty.
 func (l *Log) dropPatch(p *patch) bool {
+	l.acquire()
+	defer l.release()
 	l.mu.Lock()
 	for n := range l.mu.gaps {
 		if l.mu.gaps[n].patch == p {
@@ -46,8 +50,11 @@ func (l *Log) dropPatch(p *patch) bool {
 	l.countFaultyLocked()
 	l.mu.Unlock()
 	signal(l.damaged)
-	if n >= 0 {
-		_ = p.file.Close() // it was only read, and nobody reads it any more
+	if n < 0 || l.usable() != nil {
+		return true
+	}
+	if err := l.removePatches([]*patch{p}); err != nil {
+		l.cfg.Logger.Error("a damaged repair file of the commit log is not deleted; the next start tries again", "path", p.path, "error", err)
 	}
 	return true
 }
@@ -130,14 +137,9 @@ func (l *Log) takeLook(seg *segment, k *look) bool {
 		}
 	}
 	for n := range k.scanner.gaps {
-		g := &k.scanner.gaps[n]
-		g.patch = nil // it may have been given up meanwhile, or come
-		for _, p := range l.mu.patches {
-			if p.covers(g.first, g.last, g.before, g.after) {
-				g.patch = p
-			}
-		}
+		k.scanner.gaps[n].patch = nil // it may have been given up meanwhile, or come
 	}
+	k.scanner.gaps = k.scanner.gaps.patched(l.mu.patches)
 	before, after := l.mu.gaps.outside(first, last)
 	l.mu.gaps = slices.Concat(before, k.scanner.gaps, after)
 	seg.index = k.seg.index

@@ -23,9 +23,12 @@ type metrics struct {
 	corruptions *prometheus.CounterVec
 	padding     prometheus.Counter
 	written     prometheus.Counter
+	zeroed      prometheus.Counter
 	faulty      prometheus.Gauge
 	repaired    prometheus.Counter
 	scrubbed    prometheus.Counter
+	read        [readerKinds]prometheus.Counter
+	yielded     prometheus.Counter
 }
 
 // latencyBuckets are 0.1 ms to 4 s.
@@ -55,6 +58,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}, []string{"kind"})),
 		padding: register(r, counter("broker_commitlog_padding_bytes_total",
 			"Bytes written only to fill groups up to whole blocks.")),
+		zeroed: register(r, counter("broker_commitlog_zeroed_bytes_total",
+			"Zeros written ahead of the log, so that its own writes are faster.")),
 		written: register(r, counter("broker_commitlog_written_bytes_total",
 			"Bytes written to segments, frames and padding included.")),
 		faulty: register(r, prometheus.NewGauge(prometheus.GaugeOpts{
@@ -65,7 +70,22 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			"Damaged entries that were replaced by a peer's copy.")),
 		scrubbed: register(r, counter("broker_commitlog_scrubbed_bytes_total",
 			"Bytes of sealed segments that the scrub has read and verified.")),
+		read: readCounters(r),
+		yielded: register(r, counter("broker_commitlog_read_yield_seconds_total",
+			"Time for which such reads have waited for the log's own writes.")),
 	}
+}
+
+// readCounters counts for each kind of readers.
+func readCounters(r prometheus.Registerer) (all [readerKinds]prometheus.Counter) {
+	vec := register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "broker_commitlog_read_bytes_total",
+		Help: "Bytes read from segments: for clients that are behind, or for the group, which is peers and the state.",
+	}, []string{"for"}))
+	for who := range readerKinds {
+		all[who] = vec.WithLabelValues(who.String())
+	}
+	return all
 }
 
 func histogram(name, help string, buckets []float64) prometheus.Histogram {
@@ -92,10 +112,9 @@ func register[C prometheus.Collector](r prometheus.Registerer, c C) C {
 	return c
 }
 
-// wroteGroup counts a group of entries.
-func (m *metrics) wroteGroup(h groupHeader, entries int, padding int64) {
-	m.entries.Observe(float64(entries))
-	m.padding.Add(float64(padding))
+// wroteFrame counts the bytes of a frame of entries.
+func (m *metrics) wroteFrame(h groupHeader) {
+	m.padding.Add(float64(h.frameBytes() - groupHeaderBytes - int64(h.payloadBytes)))
 	m.written.Add(float64(h.frameBytes()))
 	m.size.Add(float64(h.frameBytes()))
 }

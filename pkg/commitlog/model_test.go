@@ -104,7 +104,21 @@ func stepPurge(before Index) step {
 
 func stepPrepare(l *commitlog.Log, _ *model) error { return l.PrepareSegment() }
 
+// stepZero writes zeros ahead, some blocks in each of several calls.
+func stepZero(calls int) step {
+	return func(l *commitlog.Log, _ *model) error {
+		for range calls {
+			if _, err := l.ZeroAhead(2*4096, 1<<30); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
 func stepSeal(l *commitlog.Log, _ *model) error { return l.Seal() }
+
+func stepOutlines(l *commitlog.Log, _ *model) error { return writeOutlines(l) }
 
 // run plays a history on a file system until it ends or the file system fails.
 // The log is abandoned, as by kill -9, unless the history has closed it.
@@ -140,27 +154,29 @@ func reopen(fs *crashfs.FS, m *model) ([][]byte, error) {
 // has groups of many sizes.
 func longHistory() []step {
 	history := []step{
-		stepAppend(1, 1, 4), stepSync,
+		stepAppend(1, 1, 4), stepZero(1), stepSync, stepZero(1),
 		stepAppend(1, 3, 100), stepSync, stepSync,
-		stepPrepare,
+		stepPrepare, stepZero(4), // the rest of the active segment, then the prepared one
 		stepAppend(1, 5, 3000), stepSync, // 8 blocks: rolls
 		stepAppend(2, 2, 9000), stepSync, // rolls without a prepared segment
 		stepAppend(2, 2, 9000), stepSync, // and again
+		stepOutlines,
 		stepAppend(2, 4, 10),
-		stepTruncate(15),       // only in memory
-		stepSync,               // 13, 14
-		stepTruncate(14),       // in the active segment
+		stepTruncate(15),                                                  // only in memory
+		stepSync,                                                          // 13, 14
+		stepTruncate(14),                                                  // in the active segment
+		stepAppend(2, 1, 28000), stepSync, stepOutlines, stepTruncate(14), // over one without an outline
 		stepTruncate(3),        // over two segments, in the middle of a group
 		stepAppend(3, 2, 5000), //
-		stepSync, stepPrepare,  //
+		stepSync, stepPrepare, stepZero(6),
 		stepTruncate(4), stepSeal, // right behind a group
 		stepAppend(4, 1, 40000), stepSync, // larger than a segment
 		stepAppend(4, 2, 300), stepSync, stepAppend(4, 2, 300),
 		stepPurge(5),
 		stepAppend(5, 6, 3000), stepSync,
-		stepAppend(5, 6, 3000), stepSync,
+		stepAppend(5, 6, 3000), stepSync, stepOutlines,
 		stepPurge(18),
-		stepAppend(6, 1, 7), stepSync, stepSeal,
+		stepAppend(6, 1, 7), stepSync, stepZero(1), stepSeal, stepZero(1),
 		stepTruncate(18), // in the middle of a group
 		stepAppend(6, 1, 7), stepSync,
 		stepTruncate(15), // everything that is left

@@ -4,10 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 )
 
 // osFS is the operating system's file system.
 type osFS struct{}
+
+// OSFS is the operating system's file system.
+func OSFS() FS { return osFS{} }
 
 func (osFS) MkdirAll(dir string) error { return os.MkdirAll(dir, 0o700) }
 
@@ -45,16 +49,28 @@ func (osFS) SyncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-type osFile struct{ *os.File }
+type osFile struct {
+	*os.File
+	direct atomic.Pointer[os.File] // past the page cache; nil: not asked for yet
+}
 
 func wrapFile(f *os.File, err error) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return osFile{f}, nil
+	return &osFile{File: f}, nil
 }
 
-func (f osFile) Size() (int64, error) {
+// Close closes both handles.
+func (f *osFile) Close() error {
+	err := f.File.Close()
+	if h := f.direct.Swap(noDirect); h != nil && h != noDirect {
+		err = errors.Join(err, h.Close())
+	}
+	return err
+}
+
+func (f *osFile) Size() (int64, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return 0, err
@@ -62,15 +78,19 @@ func (f osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
+// noDirect stands for a handle that there is not: the file system always uses the page
+// cache, or the file is closed.
+var noDirect = new(os.File)
+
 // withFD runs op while the descriptor cannot be closed under it.
-func (f osFile) withFD(what string, op func(fd int) error) error {
+func withFD(f *os.File, what string, op func(fd int) error) error {
 	conn, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var opErr error
 	if err := conn.Control(func(fd uintptr) { opErr = op(int(fd)) }); err != nil {
-		return fmt.Errorf("%s %s: %w", what, f.Name(), err)
+		return fmt.Errorf("%s %s: %w: %w", what, f.Name(), os.ErrClosed, err) // it has no other
 	}
 	if opErr != nil {
 		return &os.PathError{Op: what, Path: f.Name(), Err: opErr}
@@ -79,7 +99,7 @@ func (f osFile) withFD(what string, op func(fd int) error) error {
 }
 
 // extend makes the file at least size bytes long.
-func (f osFile) extend(size int64) error {
+func (f *osFile) extend(size int64) error {
 	now, err := f.Size()
 	if err != nil || now >= size {
 		return err

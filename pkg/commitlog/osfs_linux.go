@@ -10,10 +10,17 @@ import (
 // maxVectors is below the kernel's limit of buffers in one call (1024).
 const maxVectors = 512
 
-// WriteAt hands the buffers to the kernel as they are: the bytes of an append
-// are never gathered into one more buffer.
-func (f osFile) WriteAt(off int64, buffers ...[]byte) error {
-	return f.withFD("pwritev", func(fd int) error { return pwritevAll(fd, buffers, off) })
+// WriteAt writes whole blocks directly, where the file system can. Else it hands the
+// buffers to the kernel as they are.
+func (f *osFile) WriteAt(off int64, buffers ...[]byte) error {
+	var size int64
+	for _, b := range buffers {
+		size += int64(len(b))
+	}
+	if done, err := f.writeDirect(off, size, buffers); done || err != nil {
+		return err
+	}
+	return withFD(f.File, "pwritev", func(fd int) error { return pwritevAll(fd, buffers, off) })
 }
 
 func pwritevAll(fd int, buffers [][]byte, off int64) error {
@@ -27,16 +34,8 @@ func pwritevAll(fd int, buffers [][]byte, off int64) error {
 			return err
 		}
 		off += int64(n)
-		written := n
-		for len(left) > 0 && n >= len(left[0]) {
-			n -= len(left[0])
-			left = left[1:]
-		}
-		if len(left) > 0 {
-			if written == 0 {
-				return io.ErrShortWrite
-			}
-			left[0] = left[0][n:]
+		if left = behind(left, n); n == 0 && len(left) > 0 {
+			return io.ErrShortWrite
 		}
 	}
 	return nil
@@ -44,8 +43,8 @@ func pwritevAll(fd int, buffers [][]byte, off int64) error {
 
 // Preallocate reserves blocks. Where the file system cannot, a sparse file of
 // that length does, and running out of space shows at the write.
-func (f osFile) Preallocate(size int64) error {
-	err := f.withFD("fallocate", func(fd int) error {
+func (f *osFile) Preallocate(size int64) error {
+	err := withFD(f.File, "fallocate", func(fd int) error {
 		for {
 			if err := unix.Fallocate(fd, 0, 0, size); !errors.Is(err, unix.EINTR) {
 				return err
@@ -59,8 +58,8 @@ func (f osFile) Preallocate(size int64) error {
 }
 
 // Sync is fdatasync: content and length, without the times.
-func (f osFile) Sync() error {
-	return f.withFD("fdatasync", func(fd int) error {
+func (f *osFile) Sync() error {
+	return withFD(f.File, "fdatasync", func(fd int) error {
 		for {
 			if err := unix.Fdatasync(fd); !errors.Is(err, unix.EINTR) {
 				return err

@@ -3,7 +3,7 @@
 package commitlog
 
 // WriteAt writes the buffers one by one.
-func (f osFile) WriteAt(off int64, buffers ...[]byte) error {
+func (f *osFile) WriteAt(off int64, buffers ...[]byte) error {
 	for _, b := range buffers {
 		n, err := f.File.WriteAt(b, off)
 		if err != nil {
@@ -15,4 +15,4 @@ func (f osFile) WriteAt(off int64, buffers ...[]byte) error {
 }
 
 // Preallocate makes the file long enough without reserving blocks.
-func (f osFile) Preallocate(size int64) error { return f.extend(size) }
+func (f *osFile) Preallocate(size int64) error { return f.extend(size) }

@@ -8,22 +8,52 @@ import (
 	"sync"
 )
 
-// maxReadBytes bounds one read from a file, unless a single entry is larger.
-const maxReadBytes = 1 << 20
+const (
+	// maxReadBytes bounds one read from a file by Open, by Scrub and of a single entry,
+	// unless that is larger.
+	maxReadBytes = 1 << 20
+	// coldReadBytes bounds one read of several old entries. Larger ones gain nothing, and
+	// what the log writes meanwhile waits behind them.
+	coldReadBytes = 256 << 10
+)
+
+// directReader is a file that can be read past the page cache, into memory that is whole
+// blocks at a multiple of their size, from a multiple of it on. Where it cannot it reads
+// as ever.
+type directReader interface {
+	ReadDirect(b []byte, off int64) (int, error)
+}
+
+// readFresh reads what the disk has, where the file can be read past the page cache: what
+// the cache remembers of a sector that has rotted is good. Every look at what may be damaged reads so,
+// or one would deny what another has seen. The memory is as for a directReader.
+func readFresh(file File, b []byte, off int64) (int, error) {
+	if f, ok := file.(directReader); ok {
+		return f.ReadDirect(b, off)
+	}
+	return file.ReadAt(b, off)
+}
 
 // Read returns whole entries from `from` on, `to` at the latest, as many as fit
 // maxBytes and one at least; it may return fewer than fit. Entries that are not
 // durable yet are served too: the caller knows its commit index. The newest
-// ones come from memory and share its bytes, older ones are read from the file
-// with their CRCs checked. It never waits for a Sync. Errors: ErrPurged,
+// ones come from memory and share its bytes (see Frame.Release), older ones are read from the file
+// with their CRCs checked, after a tenth of a second at most while the log is being
+// written (see pace). It never waits for a Sync. Errors: ErrPurged,
 // ErrBeyondEnd (only if `from` is), ErrClosed, a *FaultyError (only if `from` is
 // faulty; the entries before it are read), *CorruptionError, an I/O error.
 func (l *Log) Read(from, to Index, maxBytes int) (Frame, error) {
-	return l.read(from, to, maxBytes, true)
+	return l.read(from, to, maxBytes, forClients, true)
+}
+
+// ReadForGroup is Read for what the group depends on, peers that are behind and the state.
+// It does not wait for those who Read, however many they are.
+func (l *Log) ReadForGroup(from, to Index, maxBytes int) (Frame, error) {
+	return l.read(from, to, maxBytes, forGroup, true)
 }
 
 // read is Read. Only without the writer token may it mark what is damaged.
-func (l *Log) read(from, to Index, maxBytes int, mark bool) (Frame, error) {
+func (l *Log) read(from, to Index, maxBytes int, who reader, mark bool) (Frame, error) {
 	if to < from {
 		return Frame{}, fmt.Errorf("commit log: read from %d to %d", from, to)
 	}
@@ -32,10 +62,12 @@ func (l *Log) read(from, to Index, maxBytes int, mark bool) (Frame, error) {
 		if err != nil || plan == nil {
 			return f, err
 		}
+		l.yield(plan, who)
 		f, err = plan.read()
 		if errors.Is(err, os.ErrClosed) {
 			continue // purged, truncated or abandoned meanwhile: ask again
 		}
+		l.metrics.read[who].Add(float64(plan.bytes()))
 		if corruption := (*CorruptionError)(nil); errors.As(err, &corruption) {
 			l.metrics.corruptions.WithLabelValues(corruptRead).Inc()
 			l.cfg.Logger.Error("commit log read", "error", err)
@@ -43,6 +75,9 @@ func (l *Log) read(from, to Index, maxBytes int, mark bool) (Frame, error) {
 				mark = false
 				continue // the neighbours of what is damaged can still be read
 			}
+		}
+		if mark {
+			err = l.distrustUnread(plan, err)
 		}
 		return f, err
 	}
@@ -62,7 +97,8 @@ func (l *Log) planRead(from, to Index, maxBytes int) (Frame, *readPlan, error) {
 	if n, ok := l.mu.tail.find(from); ok {
 		c := l.mu.tail.chunks[n]
 		last := c.upTo(from, min(to, c.last()), maxBytes)
-		return Frame{First: from, Last: last, Bytes: c.slice(from, last)}, nil, nil
+		c.holds++
+		return Frame{First: from, Last: last, Bytes: c.slice(from, last), log: l, chunk: c}, nil, nil
 	}
 	return l.planFileLocked(from, to, maxBytes)
 }
@@ -90,7 +126,7 @@ func (l *Log) planFileLocked(from, to Index, maxBytes int) (Frame, *readPlan, er
 
 // takeExtents takes as many as a read is worth.
 func (p *readPlan) takeExtents(extents []extent) {
-	budget := int64(min(max(p.maxBytes, extentBytes), maxReadBytes))
+	budget := int64(min(max(p.maxBytes, extentBytes), coldReadBytes))
 	for _, e := range extents {
 		if len(p.extents) > 0 && (e.first > p.to || e.end-p.extents[0].pos > budget) {
 			break
@@ -111,37 +147,72 @@ type readPlan struct {
 	maxBytes int
 }
 
-// readBuffers are for the bytes of a file before the entries are picked out of
-// them. What Read returns is never one of them.
-var readBuffers = sync.Pool{New: func() any { b := make([]byte, 0, maxReadBytes); return &b }}
+// readBufferSizes are those of the buffers into which files are read, of which the entries
+// are picked out: for one extent, for several, and for one that is a large entry. A read
+// is whole blocks, and an entry carries a little more than a batch of a round size.
+var readBufferSizes = [...]int{extentBytes + 2*blockBytes, coldReadBytes + 2*blockBytes, maxReadBytes + 2*blockBytes}
+
+var readBuffers = [...]*sync.Pool{bufferPool(readBufferSizes[0]), bufferPool(readBufferSizes[1]), bufferPool(readBufferSizes[2])}
+
+func bufferPool(size int) *sync.Pool {
+	return &sync.Pool{New: func() any { b := alignedMemory(size); return &b }}
+}
+
+// readBuffersFor is the pool of the buffers for a read of n bytes; nil: there is none.
+func readBuffersFor(n int) *sync.Pool {
+	for i, size := range readBufferSizes {
+		if n <= size {
+			return readBuffers[i]
+		}
+	}
+	return nil
+}
+
+// bytes is how many of the file's it is for.
+func (p *readPlan) bytes() int64 { return p.extents[len(p.extents)-1].end - p.extents[0].pos }
 
 func (p *readPlan) read() (Frame, error) {
-	begin, end := p.extents[0].pos, p.extents[len(p.extents)-1].end
-	pooled := readBuffers.Get().(*[]byte)
-	defer readBuffers.Put(pooled)
-	buf := *pooled
-	if n := int(end - begin); n <= cap(buf) {
-		buf = buf[:n]
-	} else {
-		buf = make([]byte, n)
+	begin := p.extents[0].pos &^ (blockBytes - 1)
+	n := int(alignUp(p.extents[len(p.extents)-1].end) - begin)
+	pool := readBuffersFor(n)
+	if pool == nil {
+		b := alignedMemory(n)
+		return p.readInto(&b, begin, n)
 	}
-	if n, err := p.file.ReadAt(buf, begin); n < len(buf) {
+	pooled := pool.Get().(*[]byte)
+	f, err := p.readInto(pooled, begin, n)
+	switch {
+	case err != nil || len(f.Bytes) < n/2:
+		// Few entries of what had to be read must not keep all of it.
+		f.Bytes = append([]byte(nil), f.Bytes...)
+		pool.Put(pooled)
+	default:
+		f.pooled = pooled
+	}
+	return f, err
+}
+
+// readInto reads n bytes from begin on. The last block may lack what follows the entries.
+func (p *readPlan) readInto(memory *[]byte, begin int64, n int) (Frame, error) {
+	buf := (*memory)[:n]
+	got, err := readFresh(p.file, buf, begin)
+	if need := int(p.extents[len(p.extents)-1].end - begin); got < need {
 		if errors.Is(err, os.ErrClosed) {
 			return Frame{}, err
 		}
-		return Frame{}, fmt.Errorf("read %d bytes of %s at %d: %w", len(buf), p.path, begin, err)
+		return Frame{}, &unreadableError{fmt.Errorf("read %d bytes of %s at %d: %w", need, p.path, begin, err)}
 	}
-	return p.pick(buf)
+	return p.pick(buf[:got], begin)
 }
 
 // span is a range of bytes in a read buffer.
 type span struct{ begin, end int }
 
-// pick copies the wanted entries, which frame headers and padding may separate.
-func (p *readPlan) pick(buf []byte) (Frame, error) {
+// pick moves the wanted entries, which frame headers and padding may separate, to the
+// front of buf, which was read at base.
+func (p *readPlan) pick(buf []byte, base int64) (Frame, error) {
 	var spans []span
 	size, next := 0, p.from
-	base := p.extents[0].pos
 	for _, e := range p.extents {
 		w := walker{buf: buf[:e.end-base], base: base, at: int(e.pos - base)}
 		for i := e.first; i <= min(e.last, p.to); i++ {
@@ -167,11 +238,14 @@ func (p *readPlan) pick(buf []byte) (Frame, error) {
 }
 
 func (p *readPlan) frame(buf []byte, spans []span, size int, last Index) Frame {
-	out := make([]byte, 0, size)
+	if len(spans) == 1 { // they stand together
+		return Frame{First: p.from, Last: last, Bytes: buf[spans[0].begin:spans[0].end:spans[0].end]}
+	}
+	out := buf[:0]
 	for _, s := range spans {
 		out = append(out, buf[s.begin:s.end]...)
 	}
-	return Frame{First: p.from, Last: last, Bytes: out}
+	return Frame{First: p.from, Last: last, Bytes: out[:size:size]}
 }
 
 // walker goes from entry to entry through a piece of a file that has no
@@ -238,10 +312,11 @@ func (l *Log) chainAt(i Index, mark bool) (uint32, error) {
 	if chain, ok := l.chainInMemory(i); ok {
 		return chain, nil
 	}
-	f, err := l.read(i, i, 0, mark)
+	f, err := l.read(i, i, 0, forGroup, mark)
 	if err != nil {
 		return 0, err
 	}
+	defer f.Release()
 	h, err := ParseHeader(f.Bytes)
 	return h.ChainCRC, err
 }

@@ -7,7 +7,8 @@ import (
 )
 
 // Open opens the log in cfg.Dir, or makes an empty one. It reads everything
-// once and verifies it. What follows the last group that can have been
+// once and verifies it, but for sealed segments that have an outline: what stands in those
+// is verified when it is read, and by the scrub. What follows the last group that can have been
 // confirmed is a torn tail: it is dropped and reported by Recovery. Damage
 // before that is a *CorruptionError (with TolerateDamage only where its extent
 // cannot be told, else those entries are Faulty), a file of somebody else an
@@ -26,7 +27,7 @@ func Open(cfg Config) (*Log, error) {
 	}
 	l.metrics.measure(l.mu.segments)
 	l.cfg.Logger.Info("commit log opened", "dir", cfg.Dir, "begin", l.mu.begin, "end", l.mu.end.index,
-		"term", l.mu.end.term, "segments", l.recovered.Segments, "clean", l.recovered.Clean)
+		"term", l.mu.end.term, "segments", l.recovered.Segments, "trusted", l.recovered.Trusted, "clean", l.recovered.Clean)
 	return l, nil
 }
 
@@ -59,9 +60,12 @@ type recovery struct {
 	segments []*segment
 	doomed   []*segment // later ones that a truncation did not get to remove
 	prepared []string
-	torn     []tornRange
-	scanner  scanner
-	report   Recovery
+	outlines map[Index]string // paths of outline files, by their names; those of no use, in the end
+	// badPatches are the paths of repair files that are damaged themselves.
+	badPatches []string
+	torn       []tornRange
+	scanner    scanner
+	report     Recovery
 }
 
 // tornRange is bytes after the last frame of a segment that were never durable.
@@ -83,7 +87,7 @@ func (r *recovery) openSegments() error {
 		if !ok {
 			if isPreparedName(name) {
 				r.prepared = append(r.prepared, path)
-			} else if !isPatchName(name) {
+			} else if !isPatchName(name) && !r.noteOutline(name) {
 				cfg.Logger.Warn("commit log directory holds a file that is not the log's", "path", path)
 			}
 			continue
@@ -106,8 +110,8 @@ func (r *recovery) openSegment(path string, base Index) error {
 	if err != nil {
 		return err
 	}
-	block := make([]byte, min(size, blockBytes))
-	if n, err := file.ReadAt(block, 0); n < len(block) {
+	block := alignedMemory(blockBytes)[:min(size, blockBytes)]
+	if n, err := readFresh(file, block, 0); n < len(block) {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
 	seg.segmentHeader, err = parseSegmentHeader(block)
@@ -139,7 +143,8 @@ func (s *segment) cutOff(size int64) error {
 	return nil
 }
 
-// scan reads all segments in order and decides what their ends mean.
+// scan goes through all segments in order, reads those that no outline stands for, and
+// decides what their ends mean.
 func (r *recovery) scan() error {
 	for n := 0; n < len(r.segments); n++ {
 		if err := r.rebuildHeader(n); err != nil {
@@ -149,7 +154,11 @@ func (r *recovery) scan() error {
 		if n == 0 {
 			r.scanner.at = tip{index: seg.base - 1, term: seg.prevTerm, chain: seg.prevChain}
 		}
-		if err := r.scanSegment(n, seg); err != nil {
+		trusted, err := r.trust(n)
+		if err == nil && !trusted {
+			err = r.scanSegment(n, seg)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -185,6 +194,7 @@ func (r *recovery) scanSegment(n int, seg *segment) error {
 	case end > seg.w.pos:
 		r.torn = append(r.torn, tornRange{seg: seg, end: end})
 	}
+	seg.w.end = r.scanner.at
 	return r.checkSuccessor(n, why)
 }
 
@@ -253,6 +263,13 @@ func (r *recovery) repair() error {
 	if err := r.harden(); err != nil {
 		return err
 	}
+	// Segments go newest first, and one that an earlier process has removed may be gone in
+	// memory only: a power cut could bring it back behind the hole that the next removal makes.
+	if len(r.doomed) > 0 {
+		if err := l.cfg.FS.SyncDir(l.cfg.Dir); err != nil {
+			return fmt.Errorf("sync %s: %w", l.cfg.Dir, err)
+		}
+	}
 	for n := len(r.doomed) - 1; n >= 0; n-- {
 		if err := l.removeSegment(r.doomed[n]); err != nil {
 			return fmt.Errorf("finish a truncation: %w", err)
@@ -261,6 +278,14 @@ func (r *recovery) repair() error {
 		r.doomed = r.doomed[:n]
 	}
 	if err := l.removePatches(r.oldPatches()); err != nil {
+		return err
+	}
+	for _, path := range r.badPatches {
+		if err := l.cfg.FS.Remove(path); err != nil {
+			return fmt.Errorf("remove a damaged repair file: %w", err)
+		}
+	}
+	if err := r.removeOutlines(); err != nil {
 		return err
 	}
 	return r.settle()
@@ -327,6 +352,7 @@ func (r *recovery) adopt() {
 	l.mu.segments = r.segments
 	l.mu.gaps, l.mu.patches = r.scanner.gaps, r.scanner.patches
 	l.reportFaultyLocked()
+	signal(l.needOutlines)
 }
 
 func (r *recovery) closeFiles() error {

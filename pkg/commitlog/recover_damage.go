@@ -54,7 +54,7 @@ func (r *recovery) rebuildHeader(n int) error {
 	}
 	r.log.cfg.Logger.Error("commit log segment has a damaged header: its neighbours say what it held",
 		"path", seg.path, "error", seg.broken)
-	seg.segmentHeader, seg.broken = h, nil
+	seg.segmentHeader, seg.broken, seg.w.scarred = h, nil, true
 	return nil
 }
 
@@ -70,8 +70,8 @@ func (r *recovery) segmentID(n int, at tip) (id uint64, known bool, err error) {
 	if n == 0 {
 		return 0, false, nil // it might be anybody's
 	}
-	block := make([]byte, groupHeaderBytes)
-	if got, err := r.segments[n].file.ReadAt(block, blockBytes); got < len(block) && !errors.Is(err, io.EOF) {
+	block := alignedMemory(blockBytes)
+	if got, err := readFresh(r.segments[n].file, block, blockBytes); got < len(block) && !errors.Is(err, io.EOF) {
 		return 0, false, fmt.Errorf("read %s: %w", r.segments[n].path, err)
 	}
 	g, err := parseGroupHeader(block)

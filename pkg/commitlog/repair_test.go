@@ -16,8 +16,16 @@ import (
 )
 
 // hurtLog is a closed log with damage of several kinds: a body, an entry's
-// header, a frame's header, a segment's header, a segment that is gone.
+// header, a frame's header, a segment's header, a segment that is gone. It has no
+// outlines, so that Open finds all of it.
 func hurtLog(t *testing.T) (*crashfs.FS, [][]byte) {
+	t.Helper()
+	fs, all := hurtOutlinedLog(t)
+	dropOutlines(t, fs)
+	return fs, all
+}
+
+func hurtOutlinedLog(t *testing.T) (*crashfs.FS, [][]byte) {
 	t.Helper()
 	fs := newFS()
 	cfg := config(fs)
@@ -46,14 +54,16 @@ func hurtLog(t *testing.T) (*crashfs.FS, [][]byte) {
 }
 
 func TestDamageOfEveryKind(t *testing.T) {
-	fs, all := hurtLog(t)
-	_, err := commitlog.Open(config(fs.Fork()))
-	require.True(t, refusal(err), "%v", err)
-	v, err := judge(fs, all, 0)
-	require.NoError(t, err)
-	require.Equal(t, repaired, v)
-	for _, path := range fs.Files() {
-		require.NotContains(t, path, ".tmp")
+	for _, hurt := range []func(*testing.T) (*crashfs.FS, [][]byte){hurtLog, hurtOutlinedLog} {
+		fs, all := hurt(t)
+		_, err := commitlog.Open(config(fs.Fork()))
+		require.True(t, refusal(err), "%v", err)
+		v, err := judge(fs, all, 0)
+		require.NoError(t, err)
+		require.Equal(t, repaired, v)
+		for _, path := range fs.Files() {
+			require.NotContains(t, path, ".tmp")
+		}
 	}
 }
 

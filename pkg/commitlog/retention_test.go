@@ -142,9 +142,9 @@ func TestMetrics(t *testing.T) {
 	mustSync(t, l)
 	require.NoError(t, l.Close())
 	mustOpen(t, cfg) // a log that is opened again goes on with them
-	names, err := testutil.GatherAndCount(registry)
+	series, err := testutil.GatherAndCount(registry)
 	require.NoError(t, err)
-	require.Equal(t, 10, names)
+	require.Equal(t, 14, series, "one metric of reads for each kind of readers")
 	problems, err := testutil.GatherAndLint(registry)
 	require.NoError(t, err)
 	require.Empty(t, problems)

@@ -12,6 +12,8 @@ type preparedSegment struct {
 	id   uint64 // also in the file's name, so that no two logs ever share one
 	path string
 	file File
+
+	zeroed int64 // how far ZeroAhead has come; owned by the holder of the token
 }
 
 // PrepareSegment makes the next segment's file ahead of need, so that no Sync
@@ -54,7 +56,7 @@ func (l *Log) prepare() (*preparedSegment, error) {
 	id := l.cfg.SegmentID()
 	name := fmt.Sprintf("%s%016x%s", preparedPrefix, id, preparedSuffix)
 	p := &preparedSegment{id: id, path: filepath.Join(l.cfg.Dir, name)}
-	err := l.mayGrow()
+	err := l.mayGrow(l.cfg.SegmentBytes)
 	if err == nil {
 		p.file, err = l.cfg.FS.Create(p.path)
 	}
@@ -115,7 +117,7 @@ func (l *Log) addSegment(at tip, prev *segment) (*segment, error) {
 	if err := l.cfg.FS.Rename(p.path, seg.path); err != nil {
 		return nil, err
 	}
-	seg.w.pos, seg.w.synced = blockBytes, blockBytes
+	seg.w.pos, seg.w.synced, seg.w.zeroed = blockBytes, blockBytes, p.zeroed
 	return seg, l.cfg.FS.SyncDir(l.cfg.Dir)
 }
 
@@ -136,12 +138,13 @@ func (l *Log) roll(at tip) error {
 	if err := l.writeMark(old, groupSeal, flagRolled, at); err != nil {
 		return fmt.Errorf("seal %s: %w", old.path, err)
 	}
-	l.w.active = seg
+	old.w.end, l.w.active = at, seg
 	l.mu.Lock()
 	l.mu.segments = append(l.mu.segments, seg)
 	segments := l.mu.segments
 	l.mu.Unlock()
 	l.metrics.measure(segments)
+	signal(l.needOutlines)
 	l.cfg.Logger.Info("commit log segment begun", "path", seg.path, "index", seg.base)
 	return nil
 }

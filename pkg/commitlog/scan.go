@@ -8,7 +8,7 @@ import (
 )
 
 // window reads a file from front to back in large steps. Its memory is bounded
-// by the largest single request and 1 MiB.
+// by the largest single request, or 1 MiB, and a block or two.
 type window struct {
 	file File
 	size int64
@@ -35,13 +35,20 @@ func (w *window) bytes(pos, n int64) []byte {
 }
 
 func (w *window) fill(pos, n int64) {
-	if int64(cap(w.buf)) < n {
-		w.buf = make([]byte, n)
+	if w.base, w.buf = pos, w.buf[:0]; n == 0 {
+		return
 	}
-	w.base, w.buf = pos, w.buf[:n]
-	if got, err := w.file.ReadAt(w.buf, pos); int64(got) < n && w.err == nil {
+	w.base &^= blockBytes - 1 // whole blocks, past the page cache
+	need := pos + n - w.base
+	size := alignUp(need)
+	if int64(cap(w.buf)) < size {
+		w.buf = alignedMemory(int(size))
+	}
+	got, err := readFresh(w.file, w.buf[:size], w.base)
+	if int64(got) < need && w.err == nil {
 		w.err = errors.Join(io.ErrUnexpectedEOF, err)
 	}
+	w.buf = w.buf[:need]
 }
 
 // scanner follows the history through the frames of one segment after another.
@@ -77,6 +84,9 @@ func (s *scanner) segment(seg *segment, size int64, end *anchor) (why error) {
 		if end.reached(seg, s.at) {
 			s.doubt = false
 			return why
+		}
+		if seg.w.last == groupTruncate && end.older(seg) {
+			return why // a crash cut a truncation short: what follows is condemned
 		}
 		a := s.anchor(seg, end)
 		if a == nil {
@@ -171,6 +181,9 @@ func (s *scanner) truncate(seg *segment, g groupHeader) error {
 		return fmt.Errorf("truncation from entry %d", g.first)
 	}
 	at, err := s.tipAt(seg, g.last)
+	if errors.Is(err, errWithinGap) { // the frame says what was there, and it is whole
+		at, err = tip{index: g.last, term: termAt(s.runs, g.last), chain: g.chain, time: s.at.time}, nil
+	}
 	if err != nil {
 		return err
 	}
@@ -207,18 +220,31 @@ func (s *scanner) tipInGap(g *gap, i Index) (tip, error) {
 	case g.patch != nil:
 		at.chain = g.patch.chains[i-g.patch.first+1]
 	case i < g.last:
-		return tip{}, fmt.Errorf("truncation from entry %d, within what is damaged", i+1)
+		return tip{}, fmt.Errorf("truncation from entry %d: %w", i+1, errWithinGap)
 	}
 	return at, nil
 }
 
+// errWithinGap means that the chain at an entry is not known here: it is lost.
+var errWithinGap = errors.New("within what is damaged")
+
 // dropBehind forgets the entries behind `at`.
 func (s *scanner) dropBehind(seg *segment, at tip) {
 	s.entries -= int64(s.at.index - at.index)
-	s.at, s.doubt = at, false
+	s.at, s.doubt = at, s.doubts(at.index)
 	s.runs = runsBefore(s.runs, at.index+1)
 	s.gaps = s.gaps.truncate(at)
 	seg.index.truncate(at.index + 1)
+}
+
+// doubts says whether the term of entry i is a guess as that of the last one is.
+func (s *scanner) doubts(i Index) bool {
+	for _, g := range s.gaps.faulty() {
+		if g.first <= i && i <= g.last && g.last == s.at.index {
+			return s.doubt
+		}
+	}
+	return false
 }
 
 // rest looks at what follows the frames of a segment: how far it holds anything

@@ -11,28 +11,33 @@ import (
 // entry to go on with and how many bytes it has read; done says that there is
 // nothing more to read. What it finds becomes faulty, as by Read, and is no
 // error; with a log that tolerates no damage it is a *CorruptionError.
+// So it is where a second look at what was damaged sees nothing, but the next reading does.
 // Other errors: ErrClosed, an I/O error.
 func (l *Log) Scrub(from Index, maxBytes int) (next Index, size int64, done bool, err error) {
-	next, plan, done, err := l.planScrub(from, maxBytes)
-	if err != nil || done || plan == nil {
-		return next, 0, done, err
-	}
-	f, err := plan.read()
-	if errors.Is(err, os.ErrClosed) {
-		return next, 0, false, nil // purged or truncated meanwhile: ask again
-	}
-	if corruption := (*CorruptionError)(nil); errors.As(err, &corruption) {
-		l.metrics.corruptions.WithLabelValues(corruptRead).Inc()
-		l.cfg.Logger.Error("commit log scrub", "error", err)
-		if l.markDamage(plan) {
-			return next, 0, false, nil
+	for marked := NoIndex; ; {
+		next, plan, done, err := l.planScrub(from, maxBytes)
+		if err != nil || done {
+			return next, 0, done, err
 		}
+		f, err := plan.read()
+		if errors.Is(err, os.ErrClosed) {
+			return next, 0, false, nil // purged or truncated meanwhile: ask again
+		}
+		if corruption := (*CorruptionError)(nil); errors.As(err, &corruption) {
+			l.metrics.corruptions.WithLabelValues(corruptRead).Inc()
+			l.cfg.Logger.Error("commit log scrub", "error", err)
+			// Each time around it must get on, or it would read the same for ever.
+			if corruption.Index > marked && l.markDamage(plan) {
+				from, marked = next, corruption.Index
+				continue
+			}
+		}
+		if err != nil {
+			return next, 0, false, l.distrustUnread(plan, err)
+		}
+		l.metrics.scrubbed.Add(float64(len(f.Bytes)))
+		return f.Last + 1, int64(len(f.Bytes)), false, nil
 	}
-	if err != nil {
-		return next, 0, false, err
-	}
-	l.metrics.scrubbed.Add(float64(len(f.Bytes)))
-	return f.Last + 1, int64(len(f.Bytes)), false, nil
 }
 
 // planScrub says what to read next: never from memory, and not what is known to

@@ -2,6 +2,7 @@ package commitlog_test
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,6 +23,21 @@ func pass(t *testing.T, l *commitlog.Log) (size int64, err error) {
 			return size, err
 		}
 	}
+}
+
+// scrubAll is a pass that finds what there is to find.
+func scrubAll(l *commitlog.Log) error {
+	next, done := Index(0), false
+	for steps := 0; !done; steps++ {
+		var err error
+		if next, _, done, err = l.Scrub(next, 1<<20); err != nil {
+			return err
+		}
+		if steps > 10_000 {
+			return errors.New("the scrub does not come to an end")
+		}
+	}
+	return nil
 }
 
 // A pass reads every sealed entry from its file and finds any damage, which is

@@ -33,6 +33,11 @@ type segment struct {
 		last   groupKind // of the last frame, 0 if there is none
 		rolled bool      // the last frame says that a successor exists
 		synced int64     // all before it is fdatasynced
+		zeroed int64     // ZeroAhead need not look before it
+
+		end      tip  // the last entry, once another segment follows
+		outlined bool // its outline has its name
+		scarred  bool // damage was met in it: Open is to read it
 	}
 
 	// index is guarded by the log's mu.
@@ -93,7 +98,7 @@ func parseSegmentName(name string) (Index, bool) {
 
 func isPreparedName(name string) bool {
 	return strings.HasSuffix(name, preparedSuffix) &&
-		(strings.HasPrefix(name, preparedPrefix) || strings.HasPrefix(name, patchPrefix))
+		(strings.HasPrefix(name, preparedPrefix) || strings.HasPrefix(name, patchPrefix) || strings.HasPrefix(name, outlinePrefix))
 }
 
 // segmentOf returns the position of the segment that holds index i, or would.

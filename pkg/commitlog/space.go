@@ -6,12 +6,12 @@ import (
 	"syscall"
 )
 
-// mayGrow asks whether the file system has room for one more segment.
-func (l *Log) mayGrow() error {
+// mayGrow asks whether the file system has room for so many bytes more.
+func (l *Log) mayGrow(bytes int64) error {
 	if l.cfg.MayGrow == nil {
 		return nil
 	}
-	return l.cfg.MayGrow(l.cfg.SegmentBytes)
+	return l.cfg.MayGrow(bytes)
 }
 
 // ofSpace makes an error that a full disk, or a quota, gives an ErrNoSpace too.
@@ -69,7 +69,7 @@ func (l *Log) gatherFitting(noSpace error) (group, error) {
 	if room <= 0 {
 		return group{}, noSpace
 	}
-	g, err := l.gather(min(room, l.cfg.MaxGroupBytes))
+	g, err := l.gather(min(room, l.cfg.MaxGroupBytes), true)
 	if err == nil && l.w.active.isFull(&g) {
 		err = noSpace
 	}

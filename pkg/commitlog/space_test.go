@@ -44,6 +44,9 @@ func TestNoSpaceForTheNextSegmentIsNotFinal(t *testing.T) {
 		},
 		"the owner refuses": func(cfg *commitlog.Config, _ *crashfs.FS, full *bool) {
 			cfg.MayGrow = func(bytes int64) error {
+				if !*full && bytes < cfg.SegmentBytes {
+					return nil // for an outline
+				}
 				require.Equal(t, cfg.SegmentBytes, bytes)
 				if *full {
 					return syscall.EDQUOT

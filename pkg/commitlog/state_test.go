@@ -43,6 +43,7 @@ func TestStateMachine(t *testing.T) {
 			"truncate": s.truncate,
 			"purge":    s.purge,
 			"prepare":  func(t *rapid.T) { s.ok(t, s.log.PrepareSegment()) },
+			"zero":     s.zero,
 			"seal":     func(t *rapid.T) { s.ok(t, s.log.Seal()) },
 			"close":    s.close,
 			"kill":     s.kill,
@@ -51,6 +52,11 @@ func TestStateMachine(t *testing.T) {
 			"":         s.check,
 		})
 	})
+}
+
+func (s *machine) zero(t *rapid.T) {
+	_, err := s.log.ZeroAhead(4096*rapid.Int64Range(1, 4).Draw(t, "zero blocks"), 4096*rapid.Int64Range(0, 16).Draw(t, "ahead"))
+	s.ok(t, err)
 }
 
 func (s *machine) ok(t *rapid.T, err error) {

@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"hash/crc32"
 	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -172,6 +175,35 @@ func equalEntries(a, b [][]byte) bool {
 
 func newFS() *crashfs.FS { return crashfs.New() }
 
+// dropOutlines deletes the outlines, as a log of an earlier version has none.
+func dropOutlines(t testing.TB, fs *crashfs.FS) {
+	t.Helper()
+	for _, path := range outlineFiles(fs) {
+		require.NoError(t, fs.Remove(path))
+	}
+	require.NoError(t, fs.SyncDir(dir))
+}
+
+// writeOutlines writes all that are due.
+func writeOutlines(l *commitlog.Log) error {
+	for more := true; more; {
+		var err error
+		if more, err = l.WriteOutline(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func outlineFiles(fs *crashfs.FS) (paths []string) {
+	for _, path := range fs.Files() {
+		if strings.HasPrefix(filepath.Base(path), "outline-") {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
 func asType[T error](err error, target *T) bool { return errors.As(err, target) }
 
 // holdSync makes the next file sync wait: it closes inSync and goes on when
@@ -201,8 +233,10 @@ func awaitSync(t *testing.T, inSync chan struct{}, synced chan error) {
 }
 
 // TestMain keeps the files in which rapid remembers failures out of the tree:
-// the seed that it prints is enough.
+// the seed that it prints is enough. The garbage collector runs seldom: thousands of
+// small logs and disks come and go here, and what lives at a time is next to nothing.
 func TestMain(m *testing.M) {
+	debug.SetGCPercent(800)
 	if err := flag.Set("rapid.nofailfile", "true"); err != nil {
 		panic(err)
 	}

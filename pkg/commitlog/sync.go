@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// group is what one Sync writes.
+// group is what one Sync writes: a frame or several, in order.
 type group struct {
-	pieces []piece
-	bytes  int64 // of the entries
-	before tip   // the entry before the first
-	end    tip   // the last entry
+	parts  []part
+	before tip       // the entry before the first
+	end    tip       // the last entry
+	since  time.Time // when the first was appended, or was left by the group before; zero: not known
 }
 
 func (g *group) first() Index { return g.before.index + 1 }
 
 // Sync writes everything that was appended (at most MaxGroupBytes, then Waiting
-// is signalled again) as one group and makes it durable with one fdatasync.
+// is signalled again) as one group, with one write, and makes it durable with one fdatasync.
 // What is appended meanwhile is the next group. It returns how far the log is
 // durable now, also if there was nothing to do. One goroutine calls it.
 //
@@ -34,11 +34,11 @@ func (l *Log) Sync() (Persisted, error) {
 
 // syncGroup is Sync for the holder of the token.
 func (l *Log) syncGroup() (Persisted, error) {
-	g, err := l.gather(l.cfg.MaxGroupBytes)
+	g, err := l.gather(l.cfg.MaxGroupBytes, false)
 	if err != nil {
 		return Persisted{}, err
 	}
-	if len(g.pieces) == 0 {
+	if len(g.parts) == 0 {
 		return l.persisted(), nil
 	}
 	if l.w.active.isFull(&g) {
@@ -65,30 +65,35 @@ func (l *Log) syncGroup() (Persisted, error) {
 	return l.publish(seg, pos, &g), nil
 }
 
-// gather takes what the next group is made of, one entry or up to maxBytes.
-func (l *Log) gather(maxBytes int64) (group, error) {
+// gather takes what the next group is made of, one entry or up to maxBytes; together
+// makes it one frame.
+func (l *Log) gather(maxBytes int64, together bool) (group, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.usableLocked(); err != nil {
 		return group{}, err
 	}
 	g := group{before: l.mu.durable}
-	g.pieces, g.bytes = l.mu.tail.gather(g.first(), maxBytes)
-	if n := len(g.pieces); n > 0 {
-		g.end = l.mu.tail.tipAt(g.pieces[n-1].last)
+	g.parts, _ = l.mu.tail.gather(g.before, maxBytes, together)
+	if n := len(g.parts); n > 0 {
+		g.end = l.mu.tail.tipAt(g.parts[n-1].last())
+		g.since, l.mu.waitingSince = l.mu.waitingSince, time.Time{}
+		if g.end.index < l.mu.end.index {
+			l.waitsLocked()
+		}
 	}
 	return g, nil
 }
 
-// frameEnd is where the segment would end with a frame of that payload and a seal.
-func (s *segment) frameEnd(payload int64) int64 {
-	return s.w.pos + alignUp(groupHeaderBytes+payload) + blockBytes
-}
-
-// isFull says that a group must go to the next segment. One that has no entry
-// of its own takes any group: its successor would have the same name.
+// isFull says that a group must go to the next segment: with a seal behind it, it does
+// not fit. One that has no entry of its own takes any group: its successor would have
+// the same name.
 func (s *segment) isFull(g *group) bool {
-	return s.frameEnd(g.bytes) > s.size && g.first() > s.base
+	end := s.w.pos + blockBytes
+	for _, p := range g.parts {
+		end += alignUp(groupHeaderBytes + p.bytes)
+	}
+	return end > s.size && g.first() > s.base
 }
 
 // room is the largest payload of a frame that the segment still takes.
@@ -96,31 +101,47 @@ func (s *segment) room() int64 { return s.size - s.w.pos - blockBytes - groupHea
 
 // writeGroup writes and syncs one group of entries at the segment's end.
 func (l *Log) writeGroup(seg *segment, g *group) error {
-	var header [groupHeaderBytes]byte
-	h := l.frameHeader(seg, groupEntries)
-	h.first, h.last, h.chain = g.first(), g.end.index, g.before.chain
-	h.payloadBytes = uint32(g.bytes)
-	h.encode(header[:])
-
-	buffers := make([][]byte, 0, len(g.pieces)+2)
-	buffers = append(buffers, header[:])
-	for _, p := range g.pieces {
-		buffers = append(buffers, p.bytes)
+	headers := make([]groupHeader, len(g.parts))
+	buffers := make([][]byte, 0, 4*len(g.parts))
+	for n, p := range g.parts {
+		h := l.frameHeader(seg, groupEntries)
+		h.sequence += uint64(n)
+		h.first, h.last, h.chain = p.before.index+1, p.last(), p.before.chain
+		h.payloadBytes = uint32(p.bytes)
+		headers[n], buffers = h, p.appendFrame(buffers, h)
 	}
-	padding := h.frameBytes() - groupHeaderBytes - g.bytes
-	buffers = append(buffers, zeros[:padding])
-
 	began := time.Now()
 	if err := l.writeAt(seg, seg.w.pos, buffers...); err != nil {
 		return err
 	}
 	l.metrics.write.Observe(time.Since(began).Seconds())
-	seg.wrote(h)
-	l.metrics.wroteGroup(h, int(g.end.index-g.before.index), padding)
+	l.metrics.entries.Observe(float64(g.end.index - g.before.index))
+	for _, h := range headers {
+		seg.wrote(h)
+		l.metrics.wroteFrame(h)
+	}
 	if l.cfg.PageCache {
 		return nil
 	}
 	return l.sync(seg, g.end.index)
+}
+
+// appendFrame appends the bytes of a frame to the buffers of a write. In place these are
+// whole blocks of memory, which a file may take without a copy, and what is left over.
+func (p *part) appendFrame(buffers [][]byte, h groupHeader) [][]byte {
+	padding := zeros[:h.frameBytes()-groupHeaderBytes-p.bytes]
+	if p.place != nil {
+		h.encode(p.place)
+		whole := len(p.place) &^ (blockBytes - 1)
+		return append(buffers, p.place[:whole], p.place[whole:], padding)
+	}
+	header := make([]byte, groupHeaderBytes)
+	h.encode(header)
+	buffers = append(buffers, header)
+	for _, piece := range p.pieces {
+		buffers = append(buffers, piece.bytes)
+	}
+	return append(buffers, padding)
 }
 
 // frameHeader begins the header of the next frame of a segment.
@@ -188,21 +209,32 @@ func (l *Log) sync(seg *segment, end Index) error {
 
 // publish makes a written group known: to the index, to readers of Durable.
 func (l *Log) publish(seg *segment, pos int64, g *group) Persisted {
+	var written int64
 	l.mu.Lock()
-	at := pos + groupHeaderBytes
-	for _, p := range g.pieces {
-		end := at + int64(len(p.bytes))
-		seg.index.add(extent{first: p.first, last: p.last, pos: at, end: end})
-		at = end
+	for _, part := range g.parts {
+		written += part.bytes
+		at := pos + groupHeaderBytes
+		for _, p := range part.pieces {
+			end := at + int64(len(p.bytes))
+			seg.index.add(extent{first: p.first, last: p.last, pos: at, end: end})
+			at = end
+		}
+		pos = alignUp(at)
 	}
 	l.mu.durable = g.end
 	l.mu.tail.evict(g.end.index)
+	l.wroteLocked(g, written)
 	p := l.persistedLocked()
 	more := l.mu.end.index > g.end.index
 	need := seg.w.pos > seg.size/2 && l.mu.prepared == nil && !l.mu.preparing
+	prepared := l.mu.prepared
 	l.mu.Unlock()
 	if more {
 		signal(l.waiting)
+	}
+	if !l.w.zeroing && l.lacksZeros(prepared) {
+		l.w.zeroing = true
+		signal(l.needZeros)
 	}
 	if need {
 		signal(l.need)

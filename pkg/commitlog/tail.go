@@ -1,18 +1,27 @@
 package commitlog
 
-import "sort"
+import (
+	"slices"
+	"sort"
+)
 
 // chunkBytes is how much memory the tail cache takes at a time. It is also
 // the most that one Read from memory returns: a frame that fits the L2 cache.
 const chunkBytes = 256 << 10
 
 // chunk is a piece of memory with consecutive encoded entries. Bytes below
-// len(buf) never change: readers and the writer hold slices of them. Appending
-// fills the room behind; a chunk is never reused.
+// len(buf) do not change while anybody has a hold on the chunk: readers and the
+// writer hold slices of them. Appending fills the room behind.
 type chunk struct {
 	first  Index
 	buf    []byte
 	starts []uint32 // where each entry begins in buf
+	memory []byte   // all of it, for the next use; nil: it is somebody else's
+	head   []byte   // room for a frame's header right before buf, over which its capacity reaches; nil: there is none
+	size   int64    // bytes of memory that it takes
+	holds  int      // the tail's own and those of frames that were not released
+
+	release func() // gives somebody else's memory back
 }
 
 func (c *chunk) last() Index { return c.first + Index(len(c.starts)) - 1 }
@@ -57,7 +66,17 @@ type tail struct {
 	bytes  int64    // memory held
 	limit  int64
 	step   int // size of a new chunk
+
+	spare      []*chunk // nobody has a hold on them
+	spareBytes int64
 }
+
+// spareShare is which part of the limit may lie about as spare chunks.
+const spareShare = 8
+
+// inPlaceFrom is how many bytes of entries, from the beginning of a chunk on, become a
+// frame of their own, written from where they lie. Padding costs it half a block.
+const inPlaceFrom = 64 << 10
 
 // newTail bounds the memory; a small tail takes it in small chunks.
 func newTail(limit int64) tail {
@@ -71,10 +90,79 @@ func (t *tail) room(i Index, n int) *chunk {
 			return c
 		}
 	}
-	c := &chunk{first: i, buf: make([]byte, 0, max(n, t.step))}
-	t.chunks = append(t.chunks, c)
-	t.bytes += int64(cap(c.buf))
+	c := t.newChunk(t.nextRoom(n))
+	c.first = i
+	t.addChunk(c)
 	return c
+}
+
+// afterLent is the size of a chunk behind one that is somebody else's memory. The next of
+// those may close it soon: a large one would be mostly empty.
+const afterLent = 4 * blockBytes
+
+// nextRoom is how large the next chunk is, for an entry of n bytes.
+func (t *tail) nextRoom(n int) int {
+	if k := len(t.chunks); k > 0 && t.chunks[k-1].memory == nil && n+groupHeaderBytes <= afterLent {
+		return min(afterLent, t.step)
+	}
+	return t.chunkRoom(n)
+}
+
+// addChunk puts a chunk, on which nobody has a hold yet, at the end.
+func (t *tail) addChunk(c *chunk) {
+	c.holds = 1
+	t.chunks = append(t.chunks, c)
+	t.bytes += c.size
+}
+
+// chunkRoom is how large the chunk for an entry of n bytes is: one of a few sizes,
+// a block above a power of two, so that a batch of a round size fits with its
+// header and that of a frame, and the chunk has a second use.
+func (t *tail) chunkRoom(n int) int {
+	n += groupHeaderBytes
+	if n <= t.step {
+		return t.step
+	}
+	for size := t.step; size < 16*chunkBytes; size *= 2 {
+		if n <= size+blockBytes {
+			return size + blockBytes
+		}
+	}
+	return n
+}
+
+// newChunk returns an empty chunk of that size, a spare one if there is one.
+func (t *tail) newChunk(size int) *chunk {
+	for n := len(t.spare) - 1; n >= 0; n-- {
+		if c := t.spare[n]; len(c.memory) == size {
+			t.spare = slices.Delete(t.spare, n, n+1)
+			t.spareBytes -= int64(size)
+			return c
+		}
+	}
+	c := &chunk{memory: alignedMemory(size), size: int64(size)}
+	c.reset()
+	return c
+}
+
+// reset makes a chunk with memory of its own empty.
+func (c *chunk) reset() {
+	c.head = c.memory[:groupHeaderBytes]
+	c.buf, c.starts = c.memory[groupHeaderBytes:groupHeaderBytes], c.starts[:0]
+}
+
+// letGo gives up one hold on c. After the last one the chunk may be used again.
+func (t *tail) letGo(c *chunk) {
+	c.holds--
+	assert(c.holds >= 0, "a frame was released twice")
+	switch {
+	case c.holds > 0:
+	case c.release != nil:
+		c.release()
+	case (t.spareBytes+c.size)*spareShare <= t.limit:
+		c.reset()
+		t.spare, t.spareBytes = append(t.spare, c), t.spareBytes+c.size
+	}
 }
 
 // find returns the position of the chunk that holds entry i, if one does.
@@ -89,23 +177,57 @@ type piece struct {
 	bytes       []byte
 }
 
-// gather returns what the next write takes: whole entries from `from` on, up
-// to maxBytes but one at least, in pieces that become extents of the index.
-func (t *tail) gather(from Index, maxBytes int64) (pieces []piece, size int64) {
-	n, ok := t.find(from)
+// part is consecutive entries that become one frame.
+type part struct {
+	pieces []piece
+	bytes  int64
+	before tip    // the entry before the first
+	place  []byte // room for the frame's header and the entries, as they lie in memory; nil: they lie apart
+}
+
+func (p *part) last() Index { return p.pieces[len(p.pieces)-1].last }
+
+// gather returns what the next write takes: whole entries behind `before`, up to maxBytes
+// but one at least. What fills a good part of a chunk from its beginning becomes a frame
+// in place, unless all are to be together in one.
+func (t *tail) gather(before tip, maxBytes int64, together bool) (parts []part, size int64) {
+	n, ok := t.find(before.index + 1)
 	if !ok {
 		return nil, 0
 	}
 	for _, c := range t.chunks[n:] {
-		for i := max(from, c.first); i <= c.last(); {
-			last := c.upTo(i, c.last(), int(min(extentBytes, max(maxBytes-size, 0))))
-			p := piece{first: i, last: last, bytes: c.slice(i, last)}
-			if size > 0 && size+int64(len(p.bytes)) > maxBytes {
-				return pieces, size
-			}
-			pieces, size = append(pieces, p), size+int64(len(p.bytes))
-			i = last + 1
+		from := max(before.index+1, c.first)
+		pieces, bytes := c.pieces(from, maxBytes-size, size == 0)
+		if len(pieces) == 0 {
+			break
 		}
+		size += bytes
+		switch n := len(parts) - 1; {
+		case !together && from == c.first && c.head != nil && bytes >= int64(min(inPlaceFrom, t.step)):
+			parts = append(parts, part{pieces: pieces, bytes: bytes, before: before, place: c.head[:groupHeaderBytes+bytes]})
+		case n >= 0 && parts[n].place == nil:
+			parts[n].pieces, parts[n].bytes = append(parts[n].pieces, pieces...), parts[n].bytes+bytes
+		default:
+			parts = append(parts, part{pieces: pieces, bytes: bytes, before: before})
+		}
+		before = t.tipAt(pieces[len(pieces)-1].last)
+		if before.index < c.last() {
+			break
+		}
+	}
+	return parts, size
+}
+
+// pieces are the entries of c from `from` on that fit maxBytes, one at least if it must be.
+func (c *chunk) pieces(from Index, maxBytes int64, must bool) (pieces []piece, size int64) {
+	for i := from; i <= c.last(); {
+		last := c.upTo(i, c.last(), int(min(extentBytes, max(maxBytes-size, 0))))
+		p := piece{first: i, last: last, bytes: c.slice(i, last)}
+		if !must && size+int64(len(p.bytes)) > maxBytes {
+			break
+		}
+		pieces, size, must = append(pieces, p), size+int64(len(p.bytes)), false
+		i = last + 1
 	}
 	return pieces, size
 }
@@ -137,13 +259,13 @@ func (t *tail) truncate(i Index) {
 	for n := len(t.chunks) - 1; n >= 0 && t.chunks[n].last() >= i; n-- {
 		c := t.chunks[n]
 		if c.first >= i {
-			t.bytes -= int64(cap(c.buf))
+			t.bytes -= c.size
+			t.letGo(c)
 			t.chunks[n] = nil
 			t.chunks = t.chunks[:n]
 			continue
 		}
 		cut := c.start(i)
-		t.bytes -= int64(cap(c.buf) - cut)
 		c.starts = c.starts[: i-c.first : i-c.first]
 		c.buf = c.buf[:cut:cut]
 	}
@@ -153,7 +275,8 @@ func (t *tail) truncate(i Index) {
 // above durable and never the newest one.
 func (t *tail) evict(durable Index) {
 	for t.bytes > t.limit && len(t.chunks) > 1 && t.chunks[0].last() <= durable {
-		t.bytes -= int64(cap(t.chunks[0].buf))
+		t.bytes -= t.chunks[0].size
+		t.letGo(t.chunks[0])
 		t.chunks[0] = nil // the array behind the slice must not keep it
 		t.chunks = t.chunks[1:]
 	}

@@ -1,6 +1,10 @@
 package commitlog
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"time"
+)
 
 // TruncateFrom drops entry i and all after it; the log then ends at i-1. SLAVE
 // only: a leader never overwrites its own log. It waits for a Sync in flight
@@ -9,7 +13,7 @@ import "fmt"
 // changed: the history could not be chained on. Errors: ErrNotSlave, ErrPurged, ErrBeyondEnd, ErrFailed, ErrClosed.
 //
 // On disk it is one frame at the end of the segment that holds entry i, then
-// the removal of the segments after it. A crash in between leaves that frame
+// the removal of the segments after it; the outlines of them all go before. A crash in between leaves that frame
 // last in its segment, and Open finishes the removal.
 func (l *Log) TruncateFrom(i Index) error {
 	l.acquire()
@@ -21,6 +25,9 @@ func (l *Log) TruncateFrom(i Index) error {
 	later, onDisk, err := l.cut(at)
 	if err != nil || !onDisk {
 		return err
+	}
+	if err := l.removeOutlines(append(later, l.w.active)...); err != nil {
+		return l.fail(fmt.Errorf("truncate from entry %d: %w", i, err))
 	}
 	if err := l.writeMark(l.w.active, groupTruncate, 0, at); err != nil {
 		return l.fail(fmt.Errorf("truncate from entry %d: %w", i, err))
@@ -34,6 +41,31 @@ func (l *Log) TruncateFrom(i Index) error {
 	return nil
 }
 
+// Truncatable says whether damage stands in the way of TruncateFrom(i): an
+// ErrFaulty, as there. It reads entry i-1 where its chain is not in memory. Other
+// errors as Read's.
+func (l *Log) Truncatable(i Index) error {
+	if err := l.refuseHole(i); err != nil {
+		return err
+	}
+	_, err := l.ChainAt(i - 1)
+	return err
+}
+
+// refuseHole refuses a truncation from entry i if no file could take its frame.
+func (l *Log) refuseHole(i Index) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.refuseHoleLocked(i)
+}
+
+func (l *Log) refuseHoleLocked(i Index) error {
+	if g := l.mu.gaps.at(i); g != nil && g.hole {
+		return fmt.Errorf("truncate: %w", &FaultyError{g.faultyRange()})
+	}
+	return nil
+}
+
 // tipBefore is what the log's end would be if entry i and all after it went.
 func (l *Log) tipBefore(i Index) (tip, error) {
 	if err := l.mayTruncate(i); err != nil {
@@ -42,7 +74,7 @@ func (l *Log) tipBefore(i Index) (tip, error) {
 	at := tip{index: i - 1}
 	var err error
 	if at.chain, err = l.chainAt(at.index, false); err != nil {
-		return tip{}, err
+		return tip{}, errors.Join(err, l.distrustAt(at.index, err))
 	}
 	at.term, err = l.TermAt(at.index)
 	return at, err
@@ -60,8 +92,8 @@ func (l *Log) mayTruncate(i Index) error {
 	if i == l.mu.end.index+1 {
 		return nil
 	}
-	if g := l.mu.gaps.at(i); g != nil && g.hole { // no file could take the frame
-		return fmt.Errorf("truncate: %w", &FaultyError{g.faultyRange()})
+	if err := l.refuseHoleLocked(i); err != nil {
+		return err
 	}
 	return l.hasLocked(i)
 }
@@ -79,7 +111,7 @@ func (l *Log) cut(at tip) (later []*segment, onDisk bool, err error) {
 		return nil, false, nil
 	}
 	at.time = l.mu.end.time // append times do not run backwards, not even here
-	l.mu.end = at
+	l.mu.end, l.mu.waitingSince = at, time.Time{}
 	l.mu.epoch++
 	l.mu.runs = runsBefore(l.mu.runs, at.index+1)
 	l.mu.tail.truncate(at.index + 1)
@@ -105,6 +137,9 @@ func (l *Log) removeSegment(s *segment) error {
 		return err
 	}
 	if err := l.cfg.FS.Remove(s.path); err != nil {
+		return err
+	}
+	if err := l.removeOutline(s); err != nil {
 		return err
 	}
 	return l.cfg.FS.SyncDir(l.cfg.Dir)

@@ -19,12 +19,15 @@ const (
 // unwritten bytes never pass for an entry.
 type EntryType uint8
 
-// The entry types of format version 1. TypeConfigChange is reserved.
+// The entry types of format version 1.
 const (
 	TypeBatch EntryType = iota + 1
 	TypeNoop
 	TypeConfigChange
 	TypeCommand
+	// TypeCarried is a copy of a batch that waits for its delivery, put at the end of
+	// the ledger so that the segment of the original can go.
+	TypeCarried
 )
 
 // String returns the name that the format document uses.
@@ -38,11 +41,13 @@ func (t EntryType) String() string {
 		return "CONFIG_CHANGE"
 	case TypeCommand:
 		return "COMMAND"
+	case TypeCarried:
+		return "CARRIED"
 	}
 	return fmt.Sprintf("EntryType(%d)", uint8(t))
 }
 
-func (t EntryType) valid() bool { return t >= TypeBatch && t <= TypeCommand }
+func (t EntryType) valid() bool { return t >= TypeBatch && t <= TypeCarried }
 
 // Body is what a leader appends: the type of the entry and its bytes, which
 // begin with the CRC-32C (little endian) of all the bytes that follow it.
@@ -50,13 +55,35 @@ func (t EntryType) valid() bool { return t >= TypeBatch && t <= TypeCommand }
 type Body struct {
 	Type  EntryType
 	Bytes []byte
+	// Lent lets the log keep Bytes instead of copying them. Then Lent.Bytes is of no use.
+	Lent Lent
 }
 
-// Frame is a range of whole, consecutive, encoded entries. Bytes belong to the
-// garbage collector and are never recycled; nobody may modify them.
+// Frame is a range of whole, consecutive, encoded entries. Nobody may modify Bytes;
+// they stay as they are until Release is called, and for ever if it never is.
 type Frame struct {
 	First, Last Index
 	Bytes       []byte
+
+	log    *Log
+	chunk  *chunk  // that holds Bytes; nil: they are the frame's own
+	pooled *[]byte // that holds Bytes, which were read from a file; nil: likewise
+}
+
+// Release tells the log, once, that nobody reads Bytes any more, so that their
+// memory can be used again. Who does not know when that is must not call it.
+func (f *Frame) Release() {
+	if f.pooled != nil {
+		readBuffersFor(len(*f.pooled)).Put(f.pooled)
+		f.pooled, f.Bytes = nil, nil
+	}
+	if f.chunk == nil {
+		return
+	}
+	f.log.mu.Lock()
+	defer f.log.mu.Unlock()
+	f.log.mu.tail.letGo(f.chunk)
+	f.chunk, f.Bytes = nil, nil
 }
 
 // Run says that the entries from First on carry Term, until the next run begins.
@@ -79,6 +106,7 @@ type Recovery struct {
 	Created   bool   // there was no log: an empty one was made
 	Clean     bool   // the last writer closed the log
 	Segments  int    // segment files kept
+	Trusted   int    // of them, not read: their outlines say what they hold
 	Entries   int64  // entries kept
 	TornBytes int64  // bytes after the last whole group that were dropped
 	TornPath  string // the segment that had them

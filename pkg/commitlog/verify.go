@@ -10,6 +10,8 @@ type Summary struct {
 	PrevChain   uint32 // chain CRC of the entry before First, as these entries claim it
 	Chain       uint32 // chain CRC of Last
 	LastTime    int64  // append time of Last, unix nanoseconds
+	// ConfigChanges is how many of the entries change the group.
+	ConfigChanges int
 }
 
 // Verify checks everything that a range of encoded entries says about itself:
@@ -29,6 +31,9 @@ func Verify(entries []byte) (Summary, error) {
 	for rest := entries; len(rest) > 0; s.Count++ {
 		if h, rest, err = at.next(rest); err != nil {
 			return Summary{}, err
+		}
+		if h.Type == TypeConfigChange {
+			s.ConfigChanges++
 		}
 		if n := len(s.Runs); n == 0 || s.Runs[n-1].Term != h.Term {
 			s.Runs = append(s.Runs, Run{First: h.Index, Term: h.Term})

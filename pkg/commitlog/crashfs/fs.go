@@ -182,6 +182,23 @@ func (f *FS) WriteFile(path string, data []byte) {
 	f.mu.durable[filepath.Clean(path)] = n
 }
 
+// Flip turns bits of one byte of a file on the disk, and in what programs read of it,
+// under open handles too: how a test lets a disk rot. What is written there later, or
+// was and is not synced, is as it was written. False: there is no such byte.
+func (f *FS) Flip(path string, off int64, mask byte) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n, ok := f.mu.names[filepath.Clean(path)]
+	if !ok || off < 0 || off >= int64(len(n.durable.data)) || off >= int64(len(n.content.data)) {
+		return false
+	}
+	if n.content.data[off] == n.durable.data[off] {
+		n.content.data[off] ^= mask
+	}
+	n.durable.data[off] ^= mask
+	return true
+}
+
 // Files returns the paths of all files, sorted.
 func (f *FS) Files() []string {
 	f.mu.Lock()
