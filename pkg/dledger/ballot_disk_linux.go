@@ -9,7 +9,7 @@ import (
 // osBallotDisk is a ballot file on a real disk.
 type osBallotDisk struct{ *os.File }
 
-// Datasync implements ballotDisk. The file never changes its size, so that its
+// Datasync implements BallotDisk. The file never changes its size, so that its
 // data is all there is to sync.
 func (d osBallotDisk) Datasync() error {
 	for {

@@ -18,11 +18,15 @@ const (
 	ballotFileName  = "ballot"
 	ballotSlotBytes = 4096
 	ballotMagic     = 0x544C4C42 // the bytes "BLLT"
-	ballotVersion   = 2
+	ballotVersion   = 3
 	ballotCRCOffset = ballotSlotBytes - 4
 	ballotFixed     = 40 // bytes before the four names
 
 	ballotProven = 1 // flag
+
+	// ballotWithMembers is the version from which on a members file stands beside the
+	// ballot.
+	ballotWithMembers = 3
 )
 
 // maxTermJump bounds how far a term may rise at once (2^32): a term near the end
@@ -30,15 +34,6 @@ const (
 const maxTermJump member.Term = 1 << 32
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// ballotDisk is the file under a ballot: the real one, or one that fails.
-type ballotDisk interface {
-	io.ReaderAt
-	io.WriterAt
-	// Datasync returns when everything written is durable.
-	Datasync() error
-	Close() error
-}
 
 // ballotOwner is whose ballot it is. A slot of another owner is an error.
 type ballotOwner struct {
@@ -56,11 +51,13 @@ type ballotSlot struct {
 
 // ballotFile is the durable ballot. It is used by one goroutine at a time.
 type ballotFile struct {
-	disk   ballotDisk
+	disk   BallotDisk
 	path   string
 	newest ballotSlot
 	torn   error // why one of the slots does not count; nil: both do
 	broken error // a write or sync that failed; final
+
+	mirrored bool // the other slot holds the same ballot
 }
 
 // createBallot makes the ballot file of a new member: term 0, no vote. The file
@@ -90,7 +87,7 @@ func createBallot(dir string, owner ballotOwner) error {
 
 // writeFirstBallot writes both slots, so that a slot which cannot be read is
 // always a damaged one and never one that was not written yet.
-func writeFirstBallot(disk ballotDisk, owner ballotOwner) error {
+func writeFirstBallot(disk BallotDisk, owner ballotOwner) error {
 	for sequence := uint64(0); sequence < 2; sequence++ {
 		slot := encodeBallotSlot(ballotSlot{owner: owner, sequence: sequence})
 		if _, err := disk.WriteAt(slot, slotOffset(sequence)); err != nil {
@@ -118,16 +115,20 @@ func openBallot(dir string, owner ballotOwner) (*ballotFile, error) {
 // from the page cache: of a process that was killed between its write and its
 // sync, or whose sync failed and left the pages clean. The slot is written again
 // in its own place, because a sync alone passes clean pages over, and in the other
-// place a torn write would hit the only ballot that is surely on disk.
-func resumeBallot(disk ballotDisk, path string, owner ballotOwner) (*ballotFile, error) {
+// place a torn write would hit the only ballot that is surely on disk. Then the other
+// slot is brought up to date.
+func resumeBallot(disk BallotDisk, path string, owner ballotOwner) (*ballotFile, error) {
 	b, err := loadBallot(disk, path, owner)
 	if err != nil {
 		return nil, err
 	}
-	return b, b.write(b.newest)
+	if err := b.write(b.newest); err != nil {
+		return nil, err
+	}
+	return b, b.mirror()
 }
 
-func loadBallot(disk ballotDisk, path string, owner ballotOwner) (*ballotFile, error) {
+func loadBallot(disk BallotDisk, path string, owner ballotOwner) (*ballotFile, error) {
 	var slots [2]ballotSlot
 	var errs [2]error
 	for i := range slots {
@@ -149,7 +150,8 @@ func loadBallot(disk ballotDisk, path string, owner ballotOwner) (*ballotFile, e
 	case errs[0] != nil, errs[1] == nil && slots[1].sequence > slots[0].sequence:
 		newest = 1
 	}
-	return &ballotFile{disk: disk, path: path, newest: slots[newest], torn: torn}, nil
+	mirrored := torn == nil && sameBallot(slots[0], slots[1])
+	return &ballotFile{disk: disk, path: path, newest: slots[newest], torn: torn, mirrored: mirrored}, nil
 }
 
 // errTornSlot is a slot that a crash in the middle of its write may have left.
@@ -157,7 +159,7 @@ func loadBallot(disk ballotDisk, path string, owner ballotOwner) (*ballotFile, e
 // newer program) says nothing about the age of what stands there.
 var errTornSlot = errors.New("torn slot")
 
-func readBallotSlot(disk ballotDisk, place uint64) (ballotSlot, error) {
+func readBallotSlot(disk BallotDisk, place uint64) (ballotSlot, error) {
 	var raw [ballotSlotBytes]byte
 	n, err := disk.ReadAt(raw[:], slotOffset(place))
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -199,7 +201,7 @@ func (b *ballotFile) save(ballot member.Ballot) error {
 	if err := b.write(next); err != nil {
 		return err
 	}
-	b.newest = next
+	b.newest, b.mirrored = next, false
 	return nil
 }
 
@@ -214,6 +216,15 @@ func (b *ballotFile) write(slot ballotSlot) error {
 		return fmt.Errorf("sync ballot file %s: %w", b.path, err)
 	}
 	return nil
+}
+
+// upgrade writes the ballot in the format of this program: from then on the members
+// file must be there.
+func (b *ballotFile) upgrade() error {
+	if b.newest.version == 0 || b.newest.version >= ballotWithMembers {
+		return nil
+	}
+	return b.save(b.newest.ballot)
 }
 
 func (b *ballotFile) close() error { return b.disk.Close() }

@@ -223,7 +223,7 @@ func TestBallotOfNewerProgram(t *testing.T) {
 	slot[4] = ballotVersion + 1
 	copy(slot, sealSlot(slot[:ballotCRCOffset]))
 	_, err := loadBallot(disk, "ballot", testOwner)
-	require.EqualError(t, err, "ballot file ballot: slot 1: format version is 3, this program knows 1 to 2")
+	require.EqualError(t, err, "ballot file ballot: slot 1: format version is 4, this program knows 1 to 3")
 }
 
 func TestBallotDiskFaults(t *testing.T) {

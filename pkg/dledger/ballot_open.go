@@ -50,6 +50,9 @@ func mayCreateBallot(dir, path string, fresh bool) error {
 	return nil
 }
 
+// lived says whether the member has ever taken part in a group.
+func (b *ballotFile) lived() bool { return b.newest.ballot.Term > 0 }
+
 // refuseLostLog refuses to begin an empty log beside a ballot that says that this
 // member has taken part: the entries that it acknowledged are gone, and its votes
 // would elect leaders that lack them. It is asked before the log is opened,

@@ -365,7 +365,7 @@ func (c *cluster) awaitEqual() {
 	want := c.leader()
 	st := want.await(c.t, "everything committed", func(st *Status) bool { return st.Commit == st.End })
 	for _, n := range c.nodes {
-		n.await(c.t, fmt.Sprintf("everything up to %d applied", st.End), func(s *Status) bool { return s.Applied >= st.End })
+		n.await(c.t, fmt.Sprintf("everything up to %d applied and on disk", st.End), func(s *Status) bool { return s.Applied >= st.End && s.Durable >= st.End })
 		require.Equal(c.t, allEntries(c.t, want, st.End), allEntries(c.t, n, st.End), "logs of %s and %s", want.id, n.id)
 		wantHash, at := want.LogHash()
 		hash, ownAt := n.LogHash()

@@ -31,13 +31,20 @@ type Config struct {
 	// ClusterID and Group name what this member belongs to; every request of a
 	// peer must carry the same. 1 to 254 bytes each.
 	ClusterID, Group string
-	// ID is this member's own id, one of Peers.
+	// ID is this member's own id, one of Peers unless Joining is set.
 	ID member.ID
 	// Incarnation names this data directory; a wiped member gets a new one.
 	Incarnation string
-	// Peers maps every member of the group, this one included, to the host:port
-	// of its peer listener.
+	// Peers maps every member of the group as it began, this one included, to the
+	// host:port of its peer listener. It counts only until the group has lived: from
+	// then on the members file does, and changes are asked for with ChangeMembers.
 	Peers map[member.ID]string
+	// Addresses are of members, this one too, that have moved since the group was told
+	// where they are: they count instead of what the group knows, for this member only.
+	Addresses map[member.ID]string
+	// Joining says that this member is not of the group yet: Peers are those that are,
+	// and this one waits until their leader adds it. It counts as Peers does.
+	Joining bool
 	// ClientAddr is the address that clients use to reach this broker. Peers
 	// learn it and pass it on.
 	ClientAddr string
@@ -67,17 +74,23 @@ type Config struct {
 	// MaxInboundBytes bounds the entries received from one peer that are not yet
 	// on disk; beyond it the stream is not read. Default 32 MiB.
 	MaxInboundBytes int64
+	// InboundBytes says it instead for a group with so many peers; nil: the same for all.
+	// It is asked at the start and when their number may have changed, by one goroutine
+	// at a time, and must return at once.
+	InboundBytes func(peers int) int64
 
 	// FetchRate bounds, in bytes per second and peer, the entries that this member
 	// lends to a peer whose disk has lost them. Default 32 MiB.
 	FetchRate int64
 	// ScrubRate is how many bytes per second of the sealed commit log are read and
 	// verified in the background; after each pass over all of it there is a pause
-	// of ScrubPause. Defaults: 0, which means never, and 10 minutes.
+	// of ScrubPause. Defaults: 0, which means never, and 10 minutes. Without a scrub Open
+	// reads and verifies all of the log.
 	ScrubRate  int64
 	ScrubPause time.Duration
 
-	// PeerCredentials secure the connections to peers. Nil: plain text.
+	// PeerCredentials secure the connections to peers; the authority that they are
+	// asked for is the peer's id. Nil: plain text.
 	PeerCredentials credentials.TransportCredentials
 	// Dial opens a connection to a peer. Nil: TCP with TCP_USER_TIMEOUT.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
@@ -171,7 +184,7 @@ func (c Config) validate() error {
 			return fmt.Errorf("dledger: %s %q must have 1 to %d bytes", n.what, n.name, maxNameBytes)
 		}
 	}
-	if _, ok := c.Peers[c.ID]; !ok {
+	if _, ok := c.Peers[c.ID]; !ok && !c.Joining {
 		return fmt.Errorf("dledger: member %s is not among the peers of its group", c.ID)
 	}
 	for id, addr := range c.Peers {
@@ -193,4 +206,17 @@ func (c Config) memberIDs() []member.ID {
 	}
 	sort.Slice(ids, func(i, j int) bool { return ids[i] < ids[j] })
 	return ids
+}
+
+// members is the group that the configuration names, without this member if it is
+// yet to join.
+func (c Config) members() member.Members {
+	var ms member.Members
+	for _, id := range c.memberIDs() {
+		if c.Joining && id == c.ID {
+			continue
+		}
+		ms = append(ms, member.Seat{ID: id, Address: c.Peers[id]})
+	}
+	return ms
 }

@@ -27,6 +27,7 @@ func (s *Server) sendControlRequests(ctx context.Context, p *peer) error {
 			if err != nil {
 				s.metrics.dropped.WithLabelValues(string(p.id), "failed").Inc()
 				p.log.Debug("request to peer", "request", fmt.Sprintf("%T", r.message), "err", err)
+				s.noteRefusal(ctx, p, err) // an idle push stream would not tell
 				continue
 			}
 			if answer != nil && !p.paused.Load() {

@@ -47,6 +47,7 @@ func (s *Server) settleCredits(u member.Update) {
 		} else {
 			c.flow.release(c.bytes)
 		}
+		p.frame.release() // the log has its own copy
 		s.core.received[i] = nil
 	}
 }

@@ -69,13 +69,17 @@ func (s *Server) noteDivergence(p *peer, what string) {
 
 // ownInfo is what this member says about itself.
 func (s *Server) ownInfo() *dledgerv1.MemberInfo {
-	return &dledgerv1.MemberInfo{Id: string(s.cfg.ID), ClientAddr: s.cfg.ClientAddr, Incarnation: s.cfg.Incarnation, Trouble: s.ownTrouble()}
+	seat, _ := s.status.load().Members.Seat(s.cfg.ID)
+	seat.ID = s.cfg.ID
+	return &dledgerv1.MemberInfo{
+		Id: string(s.cfg.ID), ClientAddr: s.cfg.ClientAddr, Incarnation: s.cfg.Incarnation, Trouble: s.ownTrouble(), PeerAddr: s.addressOf(seat),
+	}
 }
 
 // directory is what this member knows of everyone, itself first.
 func (s *Server) directory() []*dledgerv1.MemberInfo {
 	all := []*dledgerv1.MemberInfo{s.ownInfo()}
-	for _, p := range s.peerList {
+	for _, p := range s.peerList() {
 		if info := p.info.Load(); info.clientAddr != "" {
 			all = append(all, &dledgerv1.MemberInfo{Id: string(p.id), ClientAddr: info.clientAddr, Incarnation: info.incarnation, Trouble: info.trouble})
 		}
@@ -87,7 +91,7 @@ func (s *Server) directory() []*dledgerv1.MemberInfo {
 func (s *Server) learnMembers(ctx context.Context, members []*dledgerv1.MemberInfo) {
 	changed := false
 	for _, m := range members {
-		if p := s.peers[member.ID(m.GetId())]; p != nil {
+		if p := s.peer(member.ID(m.GetId())); p != nil {
 			changed = p.learn(memberInfo{m.GetClientAddr(), m.GetIncarnation(), m.GetTrouble()}) || changed
 		}
 	}

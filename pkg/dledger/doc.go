@@ -16,7 +16,8 @@
 //
 // Everything that has gathered while one step ran is stepped together, so that
 // one Take, one write and one sync serve it; there is no other batching and no
-// timer on this path.
+// timer on this path. What is off it waits for the tick: a COMMIT that no entries
+// go with, and the applying on a follower (docs/adr/0023-off-the-path.md).
 //
 // # Goroutines
 //
@@ -24,10 +25,13 @@
 //
 //	state maintainer    1         owns the Member, the ballot, the writing side of the log
 //	ledger syncer       1         calls Sync and Seal, the only one to do so
-//	segment preparer    1         has the next segment file ready
+//	segment preparer    1         has the next segment file ready, and zeros ahead of the log;
+//	                              writes the outlines of full ones
 //	ledger repair       1         asks peers for entries that are damaged here
 //	ledger scrub        1         reads the sealed part of the log, looking for damage
 //	end watch           1         ends Run when the server is closed
+//	peer                1 a peer  waits for the peer's goroutines, which are those below; ends
+//	                              with them when the peer has left the group
 //	entry dispatcher    1 a peer  owns the outgoing push stream; within it, while the
 //	                              stream is open, one sender and one receiver of answers
 //	push receiver       1 a peer  reads the incoming push stream, verifies the entries

@@ -31,7 +31,7 @@ const (
 // process that dies is noticed by all its peers in the same moment.
 func (s *Server) dispatchEntries(ctx context.Context, p *peer) error {
 	delay := streamMinDelay
-	for ctx.Err() == nil {
+	for s.awaitSeat(ctx) {
 		began := time.Now()
 		err := s.pushUntilLost(ctx, p)
 		if ctx.Err() != nil {
@@ -110,8 +110,11 @@ func (s *Server) reportLost(ctx context.Context, p *peer, err error) {
 	case codes.Unavailable, codes.Canceled, codes.Aborted:
 		p.log.Debug("push stream lost", "err", err)
 	default:
-		p.log.Error("peer refuses this member", "addr", p.addr, "err", err)
+		if s.complaints.fresh("refused by "+string(p.id), time.Now()) {
+			p.log.Error("peer refuses this member", "addr", p.addr, "err", err)
+		}
 	}
+	s.noteRefusal(ctx, p, err)
 	s.deliver(ctx, letter{event: member.Disconnected{Peer: p.id}})
 }
 
@@ -140,9 +143,9 @@ func (s *Server) receiveResponses(ctx context.Context, p *peer, stream pushStrea
 }
 
 // sendPushes sends what the outbox holds, a frame at a time, as long as this
-// member leads in the term of it.
+// member leads in the term of it, until ctx is done or the stream breaks.
 func (s *Server) sendPushes(ctx context.Context, p *peer, stream pushStream) error {
-	for {
+	for ctx.Err() == nil { // a request that waits for a repair stays at the head, be it for ever
 		request, serial, ok := p.outbox.head()
 		if !ok {
 			select {
@@ -161,13 +164,18 @@ func (s *Server) sendPushes(ctx context.Context, p *peer, stream pushStream) err
 			return err
 		}
 		p.outbox.advance(serial, request, last)
-		if wire == nil || p.paused.Load() || !s.leads(request.Term) {
+		if wire == nil {
+			continue
+		}
+		if p.paused.Load() || !s.leads(request.Term) {
+			wire.release()
 			continue
 		}
 		if err := stream.SendMsg(wire); err != nil {
 			return err
 		}
 	}
+	return ctx.Err()
 }
 
 // readPush puts a request into its wire form with as many of its entries as one
@@ -176,9 +184,9 @@ func (s *Server) sendPushes(ctx context.Context, p *peer, stream pushStream) err
 // behind that it must be seeded.
 func (s *Server) readPush(p *peer, r member.PushRequest) (wire *pushFrame, last member.Index, err error) {
 	if r.Last < r.First {
-		return s.pushRequestToWire(r, nil), r.Last, nil
+		return s.pushRequestToWire(r, commitlog.Frame{}), r.Last, nil
 	}
-	frame, err := s.ledger.Read(logIndex(r.First), logIndex(r.Last), s.cfg.MaxPushBytes)
+	frame, err := s.ledger.ReadForGroup(logIndex(r.First), logIndex(r.Last), s.cfg.MaxPushBytes)
 	switch {
 	case errors.Is(err, commitlog.ErrPurged):
 		s.noteLagging(p, r)
@@ -192,11 +200,12 @@ func (s *Server) readPush(p *peer, r member.PushRequest) (wire *pushFrame, last 
 	}
 	last = memberIndex(frame.Last)
 	if !termsAgree(frame.Bytes, r.Runs) {
+		frame.Release()
 		return nil, r.Last, nil
 	}
 	r.Last = last
 	s.metrics.pushedBytes.WithLabelValues(string(p.id)).Add(float64(len(frame.Bytes)))
-	return s.pushRequestToWire(r, frame.Bytes), last, nil
+	return s.pushRequestToWire(r, frame), last, nil
 }
 
 // awaitRepair waits until what a peer needs may be readable here again, or it

@@ -17,6 +17,10 @@ const (
 	CodePendingFull        = "LEADER_PENDING_FULL" // definite: too much waits for a quorum
 	CodeShuttingDown       = "SHUTTING_DOWN"       // definite: nothing was appended
 	CodeUnknownMember      = "UNKNOWN_MEMBER"      // definite: no such member in the group
+	CodeMembersChanging    = "MEMBERS_CHANGING"    // definite: another change of the group is not committed yet
+	CodeNotCaughtUp        = "NOT_CAUGHT_UP"       // definite: a learner that is not ready to be a voter
+	CodeQuorumAtRisk       = "QUORUM_AT_RISK"      // definite: too few voters would be up after the change
+	CodeInvalidMember      = "INVALID_MEMBER"      // definite: no such group can be
 	CodeTransferFailed     = "TRANSFER_FAILED"     // definite: the leadership stays where it was
 	CodeDataDamaged        = "DATA_DAMAGED"        // the entry is damaged here and is being repaired
 	CodeDataLost           = "DATA_LOST"           // the entry is damaged on every member

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
@@ -16,38 +14,37 @@ import (
 
 // repairRange asks one peer after the other for their copies. An error is one of
 // this member's own disk, and final.
-func (s *Server) repairRange(ctx context.Context, r SuspectRange) error {
+func (s *Server) repairRange(ctx context.Context, r commitlog.FaultyRange) error {
 	f := s.newFetcher(ctx)
 	defer f.end()
 	for {
+		f.fates, f.from = nil, nil
 		err := s.ledger.Repair(r.First, f.fetch)
+		var nobody *commitlog.NoCopyError
 		switch {
 		case err == nil, ctx.Err() != nil, errors.Is(err, commitlog.ErrClosed):
 			return nil
 		case errors.Is(err, commitlog.ErrFailed):
 			return fmt.Errorf("repair the commit log: %w", err)
-		case errors.Is(err, errNobody):
-			s.noteAttempt(r, f.lost(), f.said())
+		case errors.As(err, &nobody):
+			s.noteAttempt(r, f.fates)
 			return nil
 		case errors.Is(err, commitlog.ErrInvalidEntry), errors.Is(err, commitlog.ErrDivergence), errors.Is(err, commitlog.ErrNotContiguous):
 			// What came is not what was here. Whoever sent the last of it is asked no more.
-			if f.asking == nil {
-				s.noteAttempt(r, false, err.Error())
+			if f.from == nil {
+				s.noteAttempt(r, unknownFate(r, err.Error()))
 				return nil
 			}
 			f.misfit(err)
 		default: // a file that could not be written: the disk may be full
-			s.noteAttempt(r, false, err.Error())
+			s.noteAttempt(r, unknownFate(r, err.Error()))
 			return nil
 		}
 	}
 }
 
-// errNobody means that no peer is left to ask.
-var errNobody = errors.New("no peer has brought the entry")
-
 // fetcher asks peers for entries. It stays with one as long as it brings them;
-// an entry that is damaged on one is asked of the next.
+// an entry that one does not have is asked of the next.
 type fetcher struct {
 	server *Server
 	ctx    context.Context
@@ -55,21 +52,23 @@ type fetcher struct {
 	asking *fetchPeer // whose stream is open; nil: nobody's
 	stream grpc.ServerStreamingClient[dledgerv1.FetchResponse]
 	cancel context.CancelFunc
+	fates  []fate     // of the entries that nobody has brought
+	from   *fetchPeer // who brought the newest entries; nil: nobody has
 }
 
 // fetchPeer is a peer during one attempt to repair a range.
 type fetchPeer struct {
 	*peer
-	gone   bool            // it is not asked any more: it does not answer, or what it has does not fit
-	absent bool            // it did not answer: it may have a copy
-	lacks  commitlog.Index // the newest entry that it said not to have
-	said   string
+	gone   bool   // it is not asked any more: it does not answer, or what it has does not fit
+	absent bool   // it did not answer: it may have a copy
+	denied denial // the newest
+	said   string // why it is gone
 }
 
 func (s *Server) newFetcher(ctx context.Context) *fetcher {
 	f := &fetcher{server: s, ctx: ctx}
-	for _, p := range s.peerList {
-		f.peers = append(f.peers, fetchPeer{peer: p, lacks: commitlog.NoIndex})
+	for _, p := range s.peerList() {
+		f.peers = append(f.peers, fetchPeer{peer: p, denied: nothingDenied})
 	}
 	return f
 }
@@ -78,28 +77,38 @@ func (s *Server) newFetcher(ctx context.Context) *fetcher {
 func (f *fetcher) fetch(from, to commitlog.Index) ([]byte, error) {
 	for p := f.choose(from); p != nil; p = f.choose(from) {
 		entries, denied, err := f.ask(p, from, to)
+		if err == nil && denied == nil {
+			entries, denied = f.server.ofThisHistory(entries, from, to)
+		}
 		switch {
 		case f.ctx.Err() != nil:
 			return nil, f.ctx.Err()
 		case err != nil:
 			p.gone, p.absent, p.said = true, true, "does not answer: "+status.Convert(err).Message()
-		case denied != "":
-			p.lacks, p.said = from, denied
-		default:
+		case denied != nil:
+			p.denied = *denied
+		}
+		if err != nil || denied != nil {
+			f.end()
+		}
+		if len(entries) > 0 { // if denied, what comes before that
+			f.from = p
 			return entries, nil
 		}
-		f.end()
 	}
-	return nil, errNobody
+	term, last := f.server.damagedTerm(from, to)
+	missing := judgeFate(f.peers, from, last, term)
+	f.fates = append(f.fates, missing)
+	return nil, &commitlog.NoCopyError{First: missing.first, Last: missing.last}
 }
 
 // choose is a peer that may have entry i: the one that is being asked, if it may.
 func (f *fetcher) choose(i commitlog.Index) *fetchPeer {
-	if p := f.asking; p != nil && !p.gone && p.lacks != i {
+	if p := f.asking; p != nil && !p.gone && !p.denied.covers(i) {
 		return p
 	}
 	for n := range f.peers {
-		if p := &f.peers[n]; !p.gone && p.lacks != i {
+		if p := &f.peers[n]; !p.gone && !p.denied.covers(i) {
 			return p
 		}
 	}
@@ -108,24 +117,24 @@ func (f *fetcher) choose(i commitlog.Index) *fetchPeer {
 
 // ask takes the next response of the peer's stream, which it opens first if
 // there is none.
-func (f *fetcher) ask(p *fetchPeer, from, to commitlog.Index) (entries []byte, denied string, err error) {
+func (f *fetcher) ask(p *fetchPeer, from, to commitlog.Index) (entries []byte, denied *denial, err error) {
 	if p.paused.Load() {
-		return nil, "", errPaused
+		return nil, nil, errPaused
 	}
 	if f.asking != p {
 		f.end()
 		if err := f.open(p, from, to); err != nil {
-			return nil, "", err
+			return nil, nil, err
 		}
 	}
 	resp, err := f.stream.Recv()
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	if p.paused.Load() {
-		return nil, "", errPaused
+		return nil, nil, errPaused
 	}
-	return checkFetched(string(p.id), resp, from)
+	return checkFetched(string(p.id), resp, from, to)
 }
 
 func (f *fetcher) open(p *fetchPeer, from, to commitlog.Index) error {
@@ -141,31 +150,10 @@ func (f *fetcher) open(p *fetchPeer, from, to commitlog.Index) error {
 	return nil
 }
 
-// checkFetched says what a response is. Whether entries are the right ones is
-// the log's to find out.
-func checkFetched(peer string, r *dledgerv1.FetchResponse, from commitlog.Index) (entries []byte, denied string, err error) {
-	switch {
-	case r.GetFrom() != peer:
-		return nil, "", fmt.Errorf("answer from %q instead of %s", r.GetFrom(), peer)
-	case r.GetResult() == dledgerv1.FetchResult_FETCH_RESULT_NOT_HERE:
-		return nil, fmt.Sprintf("does not have entry %d", from), nil
-	case r.GetResult() == dledgerv1.FetchResult_FETCH_RESULT_PURGED:
-		return nil, fmt.Sprintf("has removed entry %d by retention", from), nil
-	case r.GetResult() == dledgerv1.FetchResult_FETCH_RESULT_DAMAGED:
-		return nil, fmt.Sprintf("its own copy of entry %d is damaged", from), nil
-	case r.GetResult() != dledgerv1.FetchResult_FETCH_RESULT_ENTRIES || len(r.GetEntries()) == 0:
-		return nil, "", fmt.Errorf("answer %v with %d bytes", r.GetResult(), len(r.GetEntries()))
-	case r.GetFirstIndex() != int64(from):
-		return nil, "", fmt.Errorf("asked for entry %d, got %d", from, r.GetFirstIndex())
-	}
-	return r.GetEntries(), "", nil
-}
-
 // misfit goes on without the peer that brought what does not fit.
 func (f *fetcher) misfit(why error) {
-	if p := f.asking; p != nil {
-		p.gone, p.said = true, "its copy does not fit: "+why.Error()
-	}
+	f.from.gone, f.from.said = true, "its copy does not fit: "+why.Error()
+	f.from = nil
 	f.end()
 }
 
@@ -174,20 +162,4 @@ func (f *fetcher) end() {
 		f.cancel()
 		f.asking, f.stream = nil, nil
 	}
-}
-
-// lost says that every peer has answered, and none has a good copy.
-func (f *fetcher) lost() bool {
-	return !slices.ContainsFunc(f.peers, func(p fetchPeer) bool { return p.absent })
-}
-
-// said is what the peers answered.
-func (f *fetcher) said() string {
-	var all []string
-	for _, p := range f.peers {
-		if p.said != "" {
-			all = append(all, fmt.Sprintf("%s %s", p.id, p.said))
-		}
-	}
-	return strings.Join(all, "; ")
 }

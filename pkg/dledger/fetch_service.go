@@ -70,16 +70,24 @@ func (s *Server) lendSome(next, last commitlog.Index) (*dledgerv1.FetchResponse,
 	resp := &dledgerv1.FetchResponse{From: string(s.cfg.ID), FirstIndex: int64(next), LastIndex: int64(next)}
 	durable, _ := s.ledger.Durable()
 	if next > durable {
-		resp.Result = dledgerv1.FetchResult_FETCH_RESULT_NOT_HERE
+		// What is not on this disk yet is not lent: a crash could take it back. It is
+		// no proof either that there is none.
+		resp.Result, resp.LastIndex = dledgerv1.FetchResult_FETCH_RESULT_NOT_HERE, int64(last)
+		if end, _ := s.ledger.End(); next <= end {
+			resp.Result, resp.LastIndex = dledgerv1.FetchResult_FETCH_RESULT_NOT_DURABLE, int64(min(last, end))
+		}
 		return resp, nil
 	}
-	frame, err := s.ledger.Read(next, min(last, durable), s.cfg.MaxPushBytes)
+	frame, err := s.ledger.ReadForGroup(next, min(last, durable), s.cfg.MaxPushBytes)
+	var faulty *commitlog.FaultyError
 	switch {
-	case errors.Is(err, commitlog.ErrFaulty):
+	case errors.As(err, &faulty):
 		resp.Result = dledgerv1.FetchResult_FETCH_RESULT_DAMAGED
+		resp.LastIndex, resp.Term = s.damagedRun(next, min(last, faulty.Last))
 	case errors.Is(err, commitlog.ErrPurged):
 		resp.Result = dledgerv1.FetchResult_FETCH_RESULT_PURGED
-	case errors.Is(err, commitlog.ErrBeyondEnd):
+		resp.LastIndex = int64(min(last, s.ledger.Begin()-1))
+	case errors.Is(err, commitlog.ErrBeyondEnd): // truncated a moment ago
 		resp.Result = dledgerv1.FetchResult_FETCH_RESULT_NOT_HERE
 	case err != nil:
 		return nil, status.Errorf(codes.Unavailable, "member %s cannot read entry %d: %v", s.cfg.ID, next, err)
@@ -88,6 +96,22 @@ func (s *Server) lendSome(next, last commitlog.Index) (*dledgerv1.FetchResponse,
 		resp.LastIndex, resp.Entries = int64(frame.Last), frame.Bytes
 	}
 	return resp, nil
+}
+
+// damagedRun is how far the entries from first on, last at the latest, have one term,
+// and which. 0: they are gone meanwhile.
+func (s *Server) damagedRun(first, last commitlog.Index) (end, term int64) {
+	own, err := s.ledger.TermAt(first)
+	if err != nil {
+		return int64(first), 0
+	}
+	for last > first {
+		if term, err := s.ledger.TermAt(last); err == nil && term == own {
+			break
+		}
+		last = first + (last-first)/2
+	}
+	return int64(last), int64(own)
 }
 
 // timeFor is how long bytes take at a rate in bytes per second.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ledgermq/ledgermq/pkg/commitlog"
 	"github.com/ledgermq/ledgermq/pkg/dledger/member"
+	dledgerv1 "github.com/ledgermq/ledgermq/proto/dledger/v1"
 )
 
 // inboxSize bounds the events that wait for the state maintainer. Whoever brings
@@ -18,21 +19,28 @@ const inboxSize = 1024
 const answerTimeout = 10 * time.Second
 
 // letter is one event for the state maintainer with what the shell has to keep
-// for the answer. Exactly one of the first two is set, or neither: then the
-// letter only asks for a new status.
+// for the answer. Exactly one of event, push, change, adopt, stranger and givenUp is set, or
+// none: then the letter only asks for a new status.
 type letter struct {
 	event member.Event
 	push  *receivedPush // a push of a peer; its request becomes the event
 
 	reply    *replySlot    // where the answer to event goes
 	transfer *transferSlot // where the end of a Transfer goes
+	change   *changeSlot   // a change of the group, and where its end goes
+	adopt    *adoption     // the name of the group, and where the answer goes
+	stranger *member.Seat  // a leader that is no peer
+	givenUp  string        // why this member was left behind
 }
 
 // receivedPush is a push with its entries, kept until the Take that follows.
 type receivedPush struct {
 	request member.PushRequest
-	entries []byte // verified; request.First to request.Last
-	from    *inboundStream
+	entries []byte    // verified; request.First to request.Last
+	frame   pushFrame // that holds them
+	// membership is the newest change of the group among them; nil: there is none.
+	membership *dledgerv1.Membership
+	from       *inboundStream
 }
 
 // deliver puts a letter into the inbox. False: the server or the caller stopped first.

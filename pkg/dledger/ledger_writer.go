@@ -57,6 +57,16 @@ func (w *ledgerWriter) appendNoop(span member.Span) error {
 	return nil
 }
 
+// appendChange appends the entry by which this leader changes the group.
+func (w *ledgerWriter) appendChange(span member.Span, body []byte) error {
+	w.becomeMaster(span.Term)
+	change := []commitlog.Body{{Type: commitlog.TypeConfigChange, Bytes: body}}
+	if err := w.log.AppendMaster(logTerm(span.Term), logIndex(span.First), change); err != nil {
+		return fmt.Errorf("append change %d of term %d: %w", span.First, span.Term, err)
+	}
+	return nil
+}
+
 // isOwn says whether the entries of span come from accepted proposals.
 func isOwn(span member.Span, accepted []pendingAppend) bool {
 	for _, a := range accepted {
@@ -101,7 +111,11 @@ func (w *ledgerWriter) appendReceived(span member.Span, received []*receivedPush
 		if err != nil {
 			return fmt.Errorf("cut entries %d to %d from a push: %w", next, last, err)
 		}
-		if err := w.log.AppendSlave(entries); err != nil {
+		lent := commitlog.Lent{Bytes: entries}
+		if push.frame.buffer != nil && len(entries) == len(push.entries) {
+			lent.Hold, lent.Room = push.frame.hold, push.frame.room
+		}
+		if err := w.log.AppendLent(lent); err != nil {
 			return fmt.Errorf("append entries %d to %d of term %d from %s: %w", next, last, span.Term, push.request.From, err)
 		}
 		next = last + 1

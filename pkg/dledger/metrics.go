@@ -30,9 +30,11 @@ type metrics struct {
 	prepareErrors prometheus.Counter
 	lost          prometheus.Gauge
 	lentBytes     *prometheus.CounterVec
+	members       *prometheus.GaugeVec
+	outcast       prometheus.Gauge
 }
 
-func newMetrics(reg prometheus.Registerer, peers []*peer) *metrics {
+func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		role:          gaugeVec("broker_ledger_role", "1 for the role that this member has in its group, 0 for the others.", "role"),
 		hasLeader:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "broker_ledger_has_leader", Help: "1 while this member knows a leader."}),
@@ -58,17 +60,30 @@ func newMetrics(reg prometheus.Registerer, peers []*peer) *metrics {
 		refused:       prometheus.NewCounter(prometheus.CounterOpts{Name: "broker_ledger_requests_refused_total", Help: "Requests on the peer listener that were not meant for this member or came from no peer."}),
 		prepareErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "broker_ledger_prepare_errors_total", Help: "How often the next segment of the commit log could not be prepared."}),
 		lost:          prometheus.NewGauge(prometheus.GaugeOpts{Name: "broker_ledger_lost_entries", Help: "Entries of which no member has a good copy. Must be 0."}),
+		members:       gaugeVec("broker_ledger_members", "Members of the group as this one knows it, by seat (voter, learner).", "seat"),
+		outcast:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "broker_ledger_outcast", Help: "1 while this member is not, or seems not to be, in the group; its log and status say why."}),
 		lentBytes:     counterVec("broker_ledger_lent_bytes_total", "Bytes of entries that were lent to a peer whose disk had lost them.", "peer"),
-	}
-	for _, p := range peers {
-		m.divergence.WithLabelValues(string(p.id)).Set(0)
-		m.peerUp.WithLabelValues(string(p.id)).Set(0)
 	}
 	if reg != nil {
 		reg.MustRegister(m.role, m.hasLeader, m.mayVote, m.term, m.index, m.peerLag, m.peerUp, m.pushedBytes, m.leaderChanges, m.elections,
-			m.failover, m.commitSeconds, m.proposals, m.divergence, m.dropped, m.refused, m.prepareErrors, m.lost, m.lentBytes)
+			m.failover, m.commitSeconds, m.proposals, m.divergence, m.dropped, m.refused, m.prepareErrors, m.lost, m.lentBytes, m.members, m.outcast)
 	}
 	return m
+}
+
+// peerCame and peerWent begin and end the series of a peer.
+func (m *metrics) peerCame(id member.ID) {
+	m.divergence.WithLabelValues(string(id)).Set(0)
+	m.peerUp.WithLabelValues(string(id)).Set(0)
+}
+
+func (m *metrics) peerWent(id member.ID) {
+	of := prometheus.Labels{"peer": string(id)}
+	for _, v := range []interface {
+		DeletePartialMatch(labels prometheus.Labels) int
+	}{m.peerLag, m.peerUp, m.pushedBytes, m.divergence, m.dropped, m.lentBytes} {
+		v.DeletePartialMatch(of)
+	}
 }
 
 func gaugeVec(name, help string, labels ...string) *prometheus.GaugeVec {
@@ -87,6 +102,10 @@ func (m *metrics) observe(st *Status, s *Server) {
 	m.hasLeader.Set(oneIf(st.Leader != ""))
 	m.mayVote.Set(oneIf(st.MayVote))
 	m.term.Set(float64(st.Term))
+	voters := st.Members.CountVoters()
+	m.members.WithLabelValues("voter").Set(float64(voters))
+	m.members.WithLabelValues("learner").Set(float64(len(st.Members) - voters))
+	m.outcast.Set(oneIf(st.Outcast != ""))
 	end, _ := s.ledger.End()
 	durable, _ := s.ledger.Durable()
 	for kind, i := range map[string]commitlog.Index{

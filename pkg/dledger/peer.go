@@ -43,6 +43,10 @@ type peer struct {
 	diverged atomic.Bool // its history is known to differ from ours
 	lagging  atomic.Bool // it needs entries that are purged here
 
+	life    context.Context // done when the peer is not this member's any more
+	retire  context.CancelFunc
+	closing sync.Once
+
 	mu struct {
 		sync.Mutex
 		incarnation string    // of the newest request that was taken
@@ -68,17 +72,26 @@ func (s *Server) newPeer(id member.ID, addr string) (*peer, error) {
 		redials:  [2]*redialer{newRedialer(s.cfg.Dial), newRedialer(s.cfg.Dial)},
 	}
 	p.info.Store(&memberInfo{})
+	p.life, p.retire = context.WithCancel(s.life)
 	var err error
-	if p.control, err = s.dial(addr, controlConn, p.redials[0]); err != nil {
+	if p.control, err = s.dial(id, addr, controlConn, p.redials[0]); err != nil {
 		return nil, fmt.Errorf("peer %s at %s: %w", id, addr, err)
 	}
-	if p.bulk, err = s.dial(addr, bulkConn, p.redials[1]); err != nil {
+	if p.bulk, err = s.dial(id, addr, bulkConn, p.redials[1]); err != nil {
 		return nil, errors.Join(fmt.Errorf("peer %s at %s: %w", id, addr, err), p.control.Close())
 	}
 	return p, nil
 }
 
-func (p *peer) close() error { return errors.Join(p.control.Close(), p.bulk.Close()) }
+// close ends the peer and its connections. It may be called again.
+func (p *peer) close() (err error) {
+	p.retire()
+	p.closing.Do(func() { err = errors.Join(p.control.Close(), p.bulk.Close()) })
+	return err
+}
+
+// gone is closed when this member does not know the peer any more.
+func (p *peer) gone() <-chan struct{} { return p.life.Done() }
 
 // redialSoon cuts the waits between attempts to connect short: the peer has just
 // shown that it lives.
@@ -106,7 +119,7 @@ func keepConnected(ctx context.Context, conn *grpc.ClientConn) error {
 func (s *Server) header(to member.ID) *dledgerv1.Header {
 	return &dledgerv1.Header{
 		ClusterId: s.cfg.ClusterID, Group: s.cfg.Group, From: string(s.cfg.ID), To: string(to),
-		RequestId: s.requestID.Add(1), Incarnation: s.cfg.Incarnation,
+		RequestId: s.requestID.Add(1), Incarnation: s.cfg.Incarnation, Generation: s.generation(),
 	}
 }
 
@@ -124,16 +137,26 @@ func (s *Server) send(msg member.Message) {
 	case member.PushResponse:
 		s.sendPushResponse(m)
 	case member.PushRequest:
-		if p := s.peers[to]; p != nil && !p.paused.Load() && s.leads(m.Term) {
+		if p := s.peer(to); p != nil && !p.paused.Load() && s.leads(m.Term) {
 			p.outbox.add(m)
+			if m.Type == member.Commit && s.hasLeft(to) {
+				p.outbox.sendNotice() // its removal is committed: it is forgotten then, perhaps before the next tick
+			}
 		}
 	case member.VoteRequest, member.HeartBeatRequest, member.TransferRequest:
 		s.sendControl(to, msg)
 	}
 }
 
+// hasLeft says whether the newest group that is known is one without that member.
+func (s *Server) hasLeft(id member.ID) bool {
+	group := s.members.record.group()
+	_, in := group.Seat(id)
+	return len(group) > 0 && !in
+}
+
 func (s *Server) sendControl(to member.ID, msg member.Message) {
-	p := s.peers[to]
+	p := s.peer(to)
 	if p == nil || p.paused.Load() {
 		return
 	}
@@ -152,7 +175,7 @@ func (s *Server) PausePeer(id member.ID) error { return s.setPaused(id, true) }
 func (s *Server) ResumePeer(id member.ID) error { return s.setPaused(id, false) }
 
 func (s *Server) setPaused(id member.ID, paused bool) error {
-	p := s.peers[id]
+	p := s.peer(id)
 	if p == nil {
 		return s.unknownPeer(id)
 	}
@@ -163,13 +186,13 @@ func (s *Server) setPaused(id member.ID, paused bool) error {
 }
 
 func (s *Server) unknownPeer(id member.ID) *Error {
-	return s.refusal(CodeUnknownMember, fmt.Sprintf("%q is not another member of group %s; members are %v", id, s.cfg.Group, s.ids))
+	return s.refusal(CodeUnknownMember, fmt.Sprintf("%q is not another member of group %s; members are %v", id, s.cfg.Group, s.groupIDs()))
 }
 
 // PeerConn is the connection to a peer on which requests of clients may be
 // forwarded; heartbeats and votes have another one.
 func (s *Server) PeerConn(id member.ID) (grpc.ClientConnInterface, bool) {
-	p := s.peers[id]
+	p := s.peer(id)
 	if p == nil {
 		return nil, false
 	}

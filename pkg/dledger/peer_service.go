@@ -17,6 +17,7 @@ import (
 var (
 	errStopping = status.Error(codes.Unavailable, "this member is stopping")
 	errPaused   = status.Error(codes.Unavailable, "traffic with this peer is paused")
+	errRetired  = status.Error(codes.Unavailable, "the caller has left the group of this member")
 )
 
 // duplicateFor is how long a second broker with a peer's id is reported after it
@@ -53,13 +54,27 @@ func (s peerService) HeartBeat(ctx context.Context, r *dledgerv1.HeartBeatReques
 	m := answer.(member.HeartBeatResponse)
 	resp := s.heartBeatResponseToWire(m, r.GetHeader())
 	if m.Code == member.Success {
+		s.meetLeader(ctx, r)
 		s.learnMembers(ctx, r.GetMembers())
 		if r.GetNeedsSeed() {
 			s.cfg.OnNeedsSeed(member.ID(r.GetLeader()))
 		}
-		resp.Divergent = s.compareDigest(s.peers[member.ID(r.GetLeader())], r)
+		resp.Divergent = s.compareDigest(s.peer(member.ID(r.GetLeader())), r)
 	}
 	return resp, nil
+}
+
+// meetLeader brings a leader that is no peer to the state maintainer.
+func (s *Server) meetLeader(ctx context.Context, r *dledgerv1.HeartBeatRequest) {
+	leader := member.ID(r.GetLeader())
+	if s.peer(leader) != nil {
+		return
+	}
+	for _, m := range r.GetMembers() {
+		if member.ID(m.GetId()) == leader && m.GetPeerAddr() != "" && len(m.GetPeerAddr()) <= maxAddressBytes {
+			s.deliver(ctx, letter{stranger: &member.Seat{ID: leader, Address: m.GetPeerAddr()}})
+		}
+	}
 }
 
 // LeadershipTransfer implements dledgerv1.DLedgerServiceServer.
@@ -110,13 +125,16 @@ func (s *Server) checkHeader(h *dledgerv1.Header) (*peer, error) {
 	case h.GetTo() != string(s.cfg.ID):
 		return nil, s.refuseRequest(h, codes.FailedPrecondition, "this is member %s, the request of %q is for %q: check the peer addresses",
 			s.cfg.ID, h.GetFrom(), h.GetTo())
-	case h.GetFrom() == string(s.cfg.ID):
+	}
+	if err := s.checkGeneration(h); err != nil {
+		return nil, err
+	}
+	if h.GetFrom() == string(s.cfg.ID) {
 		s.noteOwnDuplicate(h)
 		return nil, nil
 	}
-	p := s.peers[member.ID(h.GetFrom())]
+	p := s.peer(member.ID(h.GetFrom()))
 	if p == nil {
-		_ = s.refuseRequest(h, codes.PermissionDenied, "%q is not in group %q, members are %v", h.GetFrom(), s.cfg.Group, s.ids)
 		return nil, nil
 	}
 	return p, s.checkIncarnation(p, h)

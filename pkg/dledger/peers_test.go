@@ -78,10 +78,10 @@ func TestStrangersAreRefused(t *testing.T) {
 	defer cancel()
 	h := goodHeader()
 	h.From = "n9"
-	vote, err := client.Vote(ctx, &dledgerv1.VoteRequest{Header: h, Term: 9, Candidate: "n9", PreVote: true, LedgerEndIndex: 99, LedgerEndTerm: 8})
+	vote, err := client.Vote(ctx, &dledgerv1.VoteRequest{Header: h, Term: 9, Candidate: "n9", PreVote: true, LedgerEndIndex: -1, LedgerEndTerm: -1})
 	require.NoError(t, err)
 	require.Equal(t, dledgerv1.VoteResult_VOTE_RESULT_REJECT_UNKNOWN_LEADER, vote.GetResult())
-	beat, err := client.HeartBeat(ctx, &dledgerv1.HeartBeatRequest{Header: h, Term: 9, Leader: "n9"})
+	beat, err := client.HeartBeat(ctx, &dledgerv1.HeartBeatRequest{Header: h, Term: 9, Leader: "n8"})
 	require.NoError(t, err)
 	require.Equal(t, dledgerv1.ResponseCode_RESPONSE_CODE_UNKNOWN_MEMBER, beat.GetCode())
 	h.From = "n1"
@@ -130,6 +130,7 @@ func TestTwoBrokersWithOneID(t *testing.T) {
 func TestCorruptPushIsRefused(t *testing.T) {
 	c := newCluster(t, 3, nil)
 	c.publish("good")
+	c.awaitEqual() // two of them were enough for it, not necessarily n1
 	c.kill("n2")
 	delete(c.nodes, "n2")
 	frame, err := c.nodes["n1"].Read(0, 0, 1<<20)

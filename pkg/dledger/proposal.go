@@ -10,8 +10,12 @@ import (
 // Proposal is a request to append entries to the ledger, next to one another.
 type Proposal struct {
 	// Bodies are the bodies of the entries, at least one. Their CRCs have been
-	// verified. They must not be modified until Done has been called.
+	// verified. They must not be modified until Taken or Done has been called.
 	Bodies []commitlog.Body
+	// Taken, if it is not nil, is called at most once, before Done, when the ledger has
+	// copied the bodies, or has taken hold of those that are lent, and needs nothing else
+	// any more. It must not block.
+	Taken func()
 	// Done is called exactly once, unless Propose returned an error; then never.
 	// It must not block.
 	Done func(ProposalResult)
@@ -44,7 +48,7 @@ func (p *Proposal) validate() error {
 		if len(b.Bytes) < 4 || len(b.Bytes) > commitlog.MaxBodyBytes {
 			return fmt.Errorf("body %d has %d bytes, allowed are 4 to %d", i, len(b.Bytes), commitlog.MaxBodyBytes)
 		}
-		if b.Type != commitlog.TypeBatch && b.Type != commitlog.TypeCommand {
+		if b.Type != commitlog.TypeBatch && b.Type != commitlog.TypeCommand && b.Type != commitlog.TypeCarried {
 			return fmt.Errorf("body %d has type %d, which nobody may propose", i, b.Type)
 		}
 	}

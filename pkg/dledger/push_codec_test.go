@@ -8,11 +8,13 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/ledgermq/ledgermq/pkg/buffer"
+	"github.com/ledgermq/ledgermq/pkg/commitlog"
 	dledgerv1 "github.com/ledgermq/ledgermq/proto/dledger/v1"
 )
 
 func TestPushCodecIsProtobuf(t *testing.T) {
-	codec := newPushCodec()
+	codec := newPushCodec(buffer.NewPool())
 	for _, entries := range [][]byte{nil, []byte("x"), bytes.Repeat([]byte("entry"), 100000)} {
 		want := &dledgerv1.PushRequest{
 			Header: &dledgerv1.Header{ClusterId: "c", RequestId: 7}, Type: dledgerv1.PushType_PUSH_TYPE_APPEND,
@@ -30,10 +32,15 @@ func TestPushCodecIsProtobuf(t *testing.T) {
 		raw, err := proto.Marshal(want)
 		require.NoError(t, err)
 		var got pushFrame
-		half := len(raw) / 2
+		half := (len(raw) + 1) / 2
 		require.NoError(t, codec.Unmarshal(mem.BufferSlice{mem.SliceBuffer(raw[:half]), mem.SliceBuffer(raw[half:])}, &got))
 		require.True(t, proto.Equal(head, got.request), "so is what is received")
 		require.True(t, bytes.Equal(entries, got.entries))
+		if len(entries) > 1<<16 {
+			require.True(t, &got.room[:len(got.room)+1][len(got.room)] == &got.entries[0], "the room lies before them")
+			require.GreaterOrEqual(t, len(got.room), commitlog.FrameRoom)
+		}
+		got.release()
 	}
 	other, err := codec.Marshal(&dledgerv1.VoteRequest{Term: 4})
 	require.NoError(t, err)
@@ -49,7 +56,7 @@ func FuzzPushCodec(f *testing.F) {
 	f.Add([]byte{0x7a, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var got pushFrame
-		if newPushCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(raw)}, &got) != nil {
+		if newPushCodec(buffer.NewPool()).Unmarshal(mem.BufferSlice{mem.SliceBuffer(raw)}, &got) != nil {
 			return
 		}
 		var want dledgerv1.PushRequest

@@ -12,6 +12,11 @@ import (
 // older requests that it overtakes pointless, so that a slow peer costs a few
 // words of memory however far behind it is.
 //
+// A commit index that no entries go with waits for those that come next: the peer
+// only applies sooner by it, and a frame of its own wakes five goroutines on both
+// sides just when the acknowledgement of those entries is on its way. It goes
+// alone when nothing has come by the next tick.
+//
 // The state maintainer adds; the entry dispatcher takes.
 type pushOutbox struct {
 	wake chan struct{} // capacity 1: something was added
@@ -19,7 +24,8 @@ type pushOutbox struct {
 	mu struct {
 		sync.Mutex
 		queue  []member.PushRequest
-		serial uint64 // of the head: changes whenever it becomes another request
+		serial uint64              // of the head: changes whenever it becomes another request
+		notice *member.PushRequest // a COMMIT that waits for company; the queue is empty then
 	}
 }
 
@@ -30,33 +36,56 @@ func newPushOutbox() *pushOutbox { return &pushOutbox{wake: make(chan struct{}, 
 
 // add queues a request. Nothing is lost that the member would not ask for again.
 func (o *pushOutbox) add(r member.PushRequest) {
-	o.put(r)
-	select {
-	case o.wake <- struct{}{}:
-	default:
+	if o.put(r) {
+		signal(o.wake)
 	}
 }
 
-func (o *pushOutbox) put(r member.PushRequest) {
+// sendNotice lets a commit index go alone for which no company has come.
+func (o *pushOutbox) sendNotice() {
+	if o.putNotice() {
+		signal(o.wake)
+	}
+}
+
+func (o *pushOutbox) putNotice() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.mu.notice == nil {
+		return false
+	}
+	o.mu.queue = append(o.mu.queue, *o.mu.notice)
+	o.mu.notice = nil
+	return true
+}
+
+// put says whether there is something to send now.
+func (o *pushOutbox) put(r member.PushRequest) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := len(o.mu.queue)
+	if n == 0 && r.Type == member.Commit {
+		o.mu.notice = &r
+		return false
+	}
+	o.mu.notice = nil // whatever comes carries a commit index that is no older
 	switch {
 	case n == 0:
 	case r.Term != o.mu.queue[n-1].Term, r.Type == member.Compare, r.Type == member.Truncate:
 		// The conversation starts anew; what was queued belongs to the old one.
 		o.dropLocked()
 	case mergePush(&o.mu.queue[n-1], r):
-		return
+		return true
 	case n >= maxPushQueue:
 		o.dropLocked()
-		return
+		return false
 	}
 	o.mu.queue = append(o.mu.queue, r)
+	return true
 }
 
 func (o *pushOutbox) dropLocked() {
-	o.mu.queue = o.mu.queue[:0]
+	o.mu.queue, o.mu.notice = o.mu.queue[:0], nil
 	o.mu.serial++
 }
 
@@ -110,18 +139,25 @@ func (o *pushOutbox) advance(serial uint64, sent member.PushRequest, last member
 		h.First = last + 1
 		return
 	}
-	if sent.Commit < h.Commit { // a newer commit index was merged in while it was sent
-		*h = member.PushRequest{
-			From: h.From, To: h.To, Type: member.Commit, Term: h.Term, Leader: h.Leader, Commit: h.Commit,
-			PrevIndex: h.PrevIndex, PrevTerm: h.PrevTerm, Last: member.NoIndex,
-		}
-		if sent.Last >= sent.First {
-			h.PrevIndex, h.PrevTerm = last, termIn(sent.Runs, last)
-		}
-		return
-	}
+	newer := sent.Commit < h.Commit // was merged in while it was sent
+	notice := commitAfter(*h, sent, last)
 	o.mu.queue = slices.Delete(o.mu.queue, 0, 1)
 	o.mu.serial++
+	if newer && len(o.mu.queue) == 0 { // else what follows carries it
+		o.mu.notice = &notice
+	}
+}
+
+// commitAfter is a COMMIT of what h says by now, for a peer to which h was sent as `sent`.
+func commitAfter(h, sent member.PushRequest, last member.Index) member.PushRequest {
+	c := member.PushRequest{
+		From: h.From, To: h.To, Type: member.Commit, Term: h.Term, Leader: h.Leader, Commit: h.Commit,
+		PrevIndex: h.PrevIndex, PrevTerm: h.PrevTerm, Last: member.NoIndex,
+	}
+	if sent.Last >= sent.First {
+		c.PrevIndex, c.PrevTerm = last, termIn(sent.Runs, last)
+	}
+	return c
 }
 
 // clear drops everything: the stream was lost, the member will start anew.

@@ -28,6 +28,7 @@ func commitOf(term member.Term, prev, commit member.Index) member.PushRequest {
 
 // queued takes everything out of the outbox as if each went whole.
 func queued(o *pushOutbox) []member.PushRequest {
+	o.sendNotice()
 	var all []member.PushRequest
 	for {
 		r, serial, ok := o.head()
@@ -50,12 +51,33 @@ func TestOutboxMerges(t *testing.T) {
 	require.Empty(t, cmp.Diff([]member.PushRequest{want}, queued(o)))
 }
 
-func TestOutboxKeepsTheOrder(t *testing.T) {
+// A COMMIT waits for company; what comes carries its index. Alone it goes with the tick.
+func TestOutboxNotice(t *testing.T) {
 	o := newPushOutbox()
+	waits := func() {
+		t.Helper()
+		_, _, ok := o.head()
+		require.False(t, ok, "nothing to send yet")
+		require.Empty(t, o.wake, "nobody is woken for it")
+	}
 	o.add(commitOf(3, 9, 8))
 	o.add(commitOf(3, 9, 9))
+	waits()
+	o.sendNotice()
+	require.Len(t, o.wake, 1)
+	require.Empty(t, cmp.Diff([]member.PushRequest{commitOf(3, 9, 9)}, queued(o)))
+	<-o.wake
+
+	o.add(commitOf(3, 9, 9))
 	o.add(appendOf(3, 10, 12, 9))
-	require.Empty(t, cmp.Diff([]member.PushRequest{commitOf(3, 9, 9), appendOf(3, 10, 12, 9)}, queued(o)))
+	require.Len(t, o.wake, 1)
+	require.Empty(t, cmp.Diff([]member.PushRequest{appendOf(3, 10, 12, 9)}, queued(o)))
+	<-o.wake
+
+	o.add(commitOf(3, 12, 12))
+	o.clear()
+	o.sendNotice()
+	waits()
 }
 
 func TestOutboxBeginsAnew(t *testing.T) {
@@ -92,6 +114,8 @@ func TestOutboxFrames(t *testing.T) {
 	require.Empty(t, cmp.Diff(want, r))
 	o.add(commitOf(3, 29, 20))
 	o.advance(serial, r, 29)
+	_, _, ok := o.head()
+	require.False(t, ok)
 	require.Empty(t, cmp.Diff([]member.PushRequest{commitOf(3, 29, 20)}, queued(o)), "the commit index that came meanwhile is not lost")
 }
 

@@ -74,6 +74,8 @@ func (s *Server) servePush(p *peer, in *inboundStream) error {
 		return status.Error(codes.Aborted, "a newer stream of this peer has come")
 	case <-in.stream.Context().Done():
 		return in.stream.Context().Err()
+	case <-p.gone():
+		return errRetired
 	case <-s.stopping:
 		return errStopping
 	}
@@ -91,6 +93,8 @@ func (s *Server) servePush(p *peer, in *inboundStream) error {
 			return err
 		case <-in.replaced:
 			return status.Error(codes.Aborted, "a newer stream of this peer has come")
+		case <-p.gone():
+			return errRetired
 		case <-s.stopping:
 			return errStopping
 		}
@@ -120,7 +124,7 @@ func (in *inboundStream) takeAnswers() []member.PushResponse {
 // sendPushResponse gives an answer of the member to the stream of its leader.
 // Without a stream it is lost: the leader compares when it has connected again.
 func (s *Server) sendPushResponse(m member.PushResponse) {
-	p := s.peers[m.To]
+	p := s.peer(m.To)
 	if p == nil {
 		return
 	}
@@ -182,6 +186,7 @@ func (s *Server) readStream(ctx context.Context, p *peer, in *inboundStream) err
 			return err
 		}
 		if p.paused.Load() {
+			frame.release()
 			continue
 		}
 		push, err := s.checkPush(p, in, frame)
@@ -199,7 +204,7 @@ func (s *Server) readStream(ctx context.Context, p *peer, in *inboundStream) err
 // waitForCredit waits until few enough received bytes are not durable yet. While
 // it waits the stream is not read, and the peer's sends block in time.
 func (s *Server) waitForCredit(ctx context.Context, in *inboundStream) error {
-	for in.flow.held.Load() > s.cfg.MaxInboundBytes {
+	for in.flow.held.Load() > s.inbound.Load() {
 		select {
 		case <-in.flow.wake:
 		case <-in.replaced:
@@ -227,7 +232,9 @@ func (s *Server) checkPush(p *peer, in *inboundStream, frame pushFrame) (*receiv
 	if err := s.checkTerm(r.GetTerm()); err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
+	push := &receivedPush{entries: frame.entries, frame: frame, from: in}
 	var runs []member.Run
+	var changes []member.Change
 	if len(frame.entries) > 0 {
 		summary, err := commitlog.Verify(frame.entries)
 		if err != nil {
@@ -240,8 +247,15 @@ func (s *Server) checkPush(p *peer, in *inboundStream, frame pushFrame) (*receiv
 		for _, run := range summary.Runs {
 			runs = append(runs, member.Run{First: memberIndex(run.First), Term: member.Term(run.Term)})
 		}
+		if summary.ConfigChanges > 0 {
+			if changes, push.membership, err = changesIn(frame.entries); err != nil {
+				return nil, status.Errorf(codes.DataLoss, "push: %v", err)
+			}
+		}
 	} else if r.GetLastIndex() >= r.GetFirstIndex() {
 		return nil, status.Errorf(codes.InvalidArgument, "push of entries %d to %d carries none", r.GetFirstIndex(), r.GetLastIndex())
 	}
-	return &receivedPush{request: s.pushRequestFromWire(r, runs), entries: frame.entries, from: in}, nil
+	push.request = s.pushRequestFromWire(r, runs)
+	push.request.Changes = changes
+	return push, nil
 }

@@ -1,6 +1,7 @@
 package dledger
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"time"
@@ -20,6 +21,7 @@ const (
 func (s *Server) changeRole(rc member.RoleChange) {
 	before := s.core.role
 	s.core.role = rc
+	s.tellCommit() // whoever leads next has it applied
 	s.core.failover.changed(before, rc, time.Now())
 	if rc.Role == member.Leader {
 		if !s.core.writer.master || s.core.writer.term != rc.Term {
@@ -45,7 +47,7 @@ func (s *Server) changeLedTerm(rc member.RoleChange) {
 	if s.ledTerm.Swap(int64(led)) == int64(led) {
 		return
 	}
-	for _, p := range s.peerList {
+	for _, p := range s.peerList() {
 		p.outbox.clear()
 	}
 }
@@ -64,6 +66,7 @@ func (s *Server) announceRole(rc member.RoleChange) {
 		lost.Message = fmt.Sprintf("stopped leading (%s) before the entries were known to be committed; they may be or not", rc.Reason)
 		s.countLost(s.pending.failBelow(maxTerm, lost))
 	}
+	s.failChanges(rc)
 	s.cfg.OnRole(rc)
 }
 
@@ -99,7 +102,15 @@ func (s *Server) isServing() bool { return s.applied.Load() >= s.serveFrom.Load(
 // SetFit says whether this member's disk and process are fit to lead. A leader
 // that is not hands over or steps down.
 func (s *Server) SetFit(fit bool) {
-	s.deliver(s.life, letter{event: member.Health{Fit: fit}})
+	s.unfit.Store(!fit)
+	s.tellHealth(s.life)
+}
+
+// tellHealth tells the member whether it is fit to lead. What it is told twice changes
+// nothing.
+func (s *Server) tellHealth(ctx context.Context) {
+	fit := !s.unfit.Load() && !s.fenced.Load() && !s.hindered.Load()
+	s.deliver(ctx, letter{event: member.Health{Fit: fit}})
 }
 
 // SetTrouble says, for the others to show, why this member should not lead; empty:

@@ -25,10 +25,11 @@ func (s *Server) scrubLedger(ctx context.Context) error {
 		switch {
 		case errors.Is(err, commitlog.ErrClosed):
 			return nil
-		case errors.As(err, &corruption) && corruption.Index >= next:
+		case errors.As(err, &corruption):
 			// What exactly is damaged cannot be told while the log is open. The log
-			// has reported and counted it; the rest is worth knowing too.
-			after = corruption.Index + 1
+			// has reported and counted it; the rest is worth knowing too. It may stand
+			// before what was asked for, where the way there begins.
+			after = max(corruption.Index, after) + 1
 		case err != nil:
 			return fmt.Errorf("scrub the commit log: %w", err)
 		}

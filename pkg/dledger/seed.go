@@ -22,7 +22,7 @@ func (s *Server) noteLagging(p *peer, r member.PushRequest) {
 
 // needsSeed says whether a peer lacks entries that are purged here.
 func (s *Server) needsSeed(id member.ID) bool {
-	if p := s.peers[id]; p != nil && p.lagging.Load() {
+	if p := s.peer(id); p != nil && p.lagging.Load() {
 		return true
 	}
 	for _, p := range s.status.load().Peers {
@@ -36,7 +36,7 @@ func (s *Server) needsSeed(id member.ID) bool {
 // SeedOffered notes that a peer was told what it can have. Whether it still lacks
 // something, the next push to it shows.
 func (s *Server) SeedOffered(to member.ID) {
-	if p := s.peers[to]; p != nil {
+	if p := s.peer(to); p != nil {
 		p.lagging.Store(false)
 	}
 }
@@ -67,12 +67,16 @@ func (s *Server) Origin(begin commitlog.Index) (commitlog.Origin, error) {
 		return commitlog.Origin{}, err
 	}
 	chain, err := s.ledger.ChainAt(begin - 1)
-	return commitlog.Origin{Begin: begin, PrevTerm: term, PrevChain: chain}, err
+	return commitlog.Origin{Begin: begin, PrevTerm: term, PrevChain: chain}, err // the term in any case
 }
 
 // TermAt is the term of entry i of this member's log, also if it is damaged, or of
 // the entry before its first one. Errors: commitlog.ErrPurged, commitlog.ErrBeyondEnd.
 func (s *Server) TermAt(i commitlog.Index) (commitlog.Term, error) { return s.ledger.TermAt(i) }
+
+// StampNotBefore makes the append times that this member gives to entries at least
+// unixNano: the newest one of the state, whose entry may be purged here.
+func (s *Server) StampNotBefore(unixNano int64) { s.ledger.StampNotBefore(unixNano) }
 
 // Lacks says whether this member's log cannot be carried on by a leader whose log
 // begins at the origin: it ends before, or holds another entry there. Such a log

@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ledgermq/ledgermq/pkg/buffer"
 	"github.com/ledgermq/ledgermq/pkg/commitlog"
 	"github.com/ledgermq/ledgermq/pkg/dledger/member"
 )
@@ -23,16 +25,19 @@ type Server struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *metrics
-	ids     []member.ID
 
 	ballot  *ballotFile    // used by the state maintainer only
+	members *membersFile   // as ballot
 	ledger  *commitlog.Log // safe for concurrent use; written by the state maintainer
 	core    core           // owned by the state maintainer
 	inbox   chan letter
 	pending *pendingAppends
 
-	peers    map[member.ID]*peer // without this member; never changed
-	peerList []*peer             // the same, in the order of their ids
+	buffers *buffer.Pool            // of the connections to peers
+	peers   atomic.Pointer[peerSet] // written by the state maintainer
+	inbound atomic.Int64            // bytes of entries from one peer, at most
+	running *errgroup.Group         // of Run; used by the state maintainer, which is one of its goroutines
+	runCtx  context.Context         // of running
 
 	status  watched[*Status]
 	suspect watched[[]SuspectRange] // written by repairLedger only
@@ -53,6 +58,11 @@ type Server struct {
 	ledTerm     atomic.Int64 // the term that this member leads; NoTerm: none
 	baseEpoch   uint64       // truncations of the log before the member was made
 	complaints  complaints
+	group       atomic.Pointer[groupName] // written by the state maintainer
+	fenced      atomic.Bool               // this member was given up
+	unfit       atomic.Bool               // its owner says so
+	hindered    atomic.Bool               // see Hindered
+	outcast     atomic.Pointer[outcast]   // why this member seems not to be in the group; nil: it does not
 
 	life      context.Context // done when the server stops
 	stop      context.CancelFunc
@@ -84,11 +94,21 @@ func Open(cfg Config) (*Server, error) {
 	if err := refuseLostLog(cfg, ballot); err != nil {
 		return nil, errors.Join(err, ballot.close())
 	}
-	ledger, err := openLedger(cfg)
+	members, err := openMembers(commitlog.OSFS(), cfg, ballot)
+	if err == nil {
+		err = ballot.upgrade() // only now that the file is there
+	}
+	if err == nil {
+		err = ballot.mirror()
+	}
 	if err != nil {
 		return nil, errors.Join(err, ballot.close())
 	}
-	s := newServer(cfg, ballot, ledger)
+	ledger, err := openLedger(cfg, members.record.group())
+	if err != nil {
+		return nil, errors.Join(err, ballot.close())
+	}
+	s := newServer(cfg, ballot, members, ledger)
 	if err := s.assemble(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -101,29 +121,34 @@ func logConfig(cfg Config) commitlog.Config {
 	lc.Dir = filepath.Join(cfg.Dir, logDirName)
 	lc.ClusterID, lc.Group, lc.MemberID = cfg.ClusterID, cfg.Group, string(cfg.ID)
 	lc.Logger, lc.Registerer = cfg.Logger, cfg.Registerer
-	lc.TolerateDamage = len(cfg.Peers) > 1
 	return lc
 }
 
-func openLedger(cfg Config) (*commitlog.Log, error) {
-	ledger, err := commitlog.Open(logConfig(cfg))
+// openLedger opens the log. In a group of more than one what is damaged can be had
+// from the others.
+func openLedger(cfg Config, group member.Members) (*commitlog.Log, error) {
+	lc := logConfig(cfg)
+	lc.TolerateDamage = slices.ContainsFunc(group, func(s member.Seat) bool { return s.ID != cfg.ID })
+	lc.ReadAll = cfg.ScrubRate <= 0 // what is not scrubbed later is read now
+	ledger, err := commitlog.Open(lc)
 	if err != nil {
 		return nil, fmt.Errorf("open commit log: %w", err)
 	}
 	return ledger, nil
 }
 
-func newServer(cfg Config, ballot *ballotFile, ledger *commitlog.Log) *Server {
+func newServer(cfg Config, ballot *ballotFile, members *membersFile, ledger *commitlog.Log) *Server {
 	s := &Server{
-		cfg: cfg, log: cfg.Logger, ids: cfg.memberIDs(), ballot: ballot, ledger: ledger,
+		cfg: cfg, log: cfg.Logger, ballot: ballot, members: members, ledger: ledger,
 		inbox:      make(chan letter, inboxSize),
 		pending:    newPendingAppends(cfg.MaxPendingProposals, cfg.MaxPendingBytes),
-		peers:      make(map[member.ID]*peer),
+		buffers:    buffer.NewPool(),
 		nowServing: make(chan struct{}, 1),
 		runDone:    make(chan struct{}),
 		space:      newSpaceWatch(),
 		baseEpoch:  ledger.Epoch(),
 	}
+	s.peers.Store(&peerSet{})
 	s.life, s.stop = context.WithCancel(context.Background())
 	s.stopping = s.life.Done()
 	s.serveFrom.Store(maxIndex)
@@ -137,21 +162,16 @@ func newServer(cfg Config, ballot *ballotFile, ledger *commitlog.Log) *Server {
 
 // assemble makes the peers and the member.
 func (s *Server) assemble() error {
-	for _, id := range s.ids {
-		if id == s.cfg.ID {
-			continue
-		}
-		p, err := s.newPeer(id, s.cfg.Peers[id])
-		if err != nil {
-			return err
-		}
-		s.peers[id] = p
-		s.peerList = append(s.peerList, p)
+	s.metrics = newMetrics(s.cfg.Registerer)
+	s.noteGroup()
+	if err := s.refuseHalfRecovered(); err != nil {
+		return err
 	}
-	s.metrics = newMetrics(s.cfg.Registerer, s.peerList)
+	s.rememberGivenUp()
 	mc := s.cfg.Member
-	mc.ID, mc.Peers, mc.Incarnation = s.cfg.ID, s.ids, member.Incarnation(s.cfg.Incarnation)
-	mc.Barred = mc.Barred || len(s.ledger.Faulty()) > 0
+	mc.Joining, mc.Changes = s.cfg.Joining, s.members.record.changes
+	mc.ID, mc.Members, mc.Incarnation = s.cfg.ID, s.cfg.members(), member.Incarnation(s.cfg.Incarnation)
+	mc.Barred = mc.Barred || len(s.ledger.Faulty()) > 0 || s.fenced.Load()
 	if mc.Rand == nil {
 		mc.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	}
@@ -159,6 +179,10 @@ func (s *Server) assemble() error {
 	if err != nil {
 		return fmt.Errorf("dledger: %w", err)
 	}
+	if err := s.followMembers(m.Status().Members); err != nil {
+		return err
+	}
+	s.warnOfOtherPeers(m.Status().Members)
 	s.core = core{
 		member: m, writer: ledgerWriter{log: s.ledger}, replies: make(replySlots), noop: member.NoIndex,
 		failover: failover{observe: s.metrics.failoverPhase},
@@ -203,20 +227,15 @@ func (s *Server) Run(ctx context.Context) error {
 		cancel()
 		return nil
 	})
+	s.running, s.runCtx = g, ctx
+	for _, p := range s.peerList() {
+		g.Go(func() error { return s.runPeer(ctx, p) })
+	}
 	g.Go(func() error { return s.maintainState(ctx) })
 	g.Go(func() error { return s.syncLedger(ctx) })
 	g.Go(func() error { return s.prepareSegments(ctx) })
 	g.Go(func() error { return s.repairLedger(ctx) })
 	g.Go(func() error { return s.scrubLedger(ctx) })
-	for _, p := range s.peerList {
-		g.Go(func() error { return keepConnected(ctx, p.control) })
-		g.Go(func() error { return keepConnected(ctx, p.bulk) })
-		g.Go(func() error { return s.dispatchEntries(ctx, p) })
-		g.Go(func() error { return s.receivePushes(ctx, p) })
-		for range controlSenders {
-			g.Go(func() error { return s.sendControlRequests(ctx, p) })
-		}
-	}
 	err := g.Wait()
 	s.failPending()
 	if s.abandoned.Load() {
@@ -235,7 +254,7 @@ func (s *Server) failPending() {
 // Close ends Run, waits for it, and closes the files: everything appended is
 // durable afterwards. A leader should transfer its leadership before.
 func (s *Server) Close() error {
-	return s.shut(func() error { return s.ledger.Close() })
+	return s.shut(func() error { return errors.Join(s.ledger.Close(), s.ballot.settle()) })
 }
 
 // Abandon ends the member as kill -9 would: connections are cut and nothing is
@@ -254,7 +273,7 @@ func (s *Server) shut(closeLedger func() error) error {
 		}
 		s.failPending()
 		var errs []error
-		for _, p := range s.peerList {
+		for _, p := range s.peerList() {
 			errs = append(errs, p.close())
 		}
 		s.closeErr = errors.Join(append(errs, closeLedger(), s.ballot.close())...)

@@ -11,16 +11,33 @@ import (
 // spaceRetry is how often the next segment is tried again on a full disk.
 const spaceRetry = time.Second
 
-// prepareSegments has the next segment file ready before it is needed. Where that
+// prepareSegments has the next segment file ready before it is needed, and gives those that
+// are full their outlines. Where that
 // fails it is not the end: the sync that needs the file tries again, and only its
 // error is final. On a full disk it tries again until there is space.
 func (s *Server) prepareSegments(ctx context.Context) error {
-	retry := time.NewTimer(spaceRetry)
+	retry, zero := time.NewTimer(spaceRetry), time.NewTimer(zeroEvery)
 	defer retry.Stop()
+	defer zero.Stop()
+	zeroing := true // the timer runs
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-zero.C:
+			if zeroing = s.zeroAhead(); zeroing {
+				zero.Reset(zeroEvery)
+			}
+			continue
+		case <-s.ledger.NeedZeros():
+			if !zeroing {
+				zeroing = true
+				zero.Reset(zeroEvery)
+			}
+			continue
+		case <-s.ledger.NeedOutlines():
+			s.writeOutline()
+			continue
 		case <-s.ledger.NeedSegment():
 		case <-s.space.wanted:
 		case <-retry.C:
@@ -33,16 +50,59 @@ func (s *Server) prepareSegments(ctx context.Context) error {
 			continue
 		}
 		s.noteSpace(err)
+		zeroing = true
+		zero.Reset(zeroEvery)
 		if errors.Is(err, commitlog.ErrNoSpace) {
 			retry.Reset(spaceRetry)
 		}
 	}
 }
 
+// writeOutline has the next start read less. Nothing else depends on it. The log asks again
+// while there is more to do: a segment that is needed does not wait for all of it.
+func (s *Server) writeOutline() {
+	_, err := s.ledger.WriteOutline()
+	if err != nil && !errors.Is(err, commitlog.ErrClosed) && s.complaints.fresh("outlines", time.Now()) {
+		s.log.Warn("cannot write what the sealed segments of the commit log hold: the next start will read them", "err", err)
+	}
+}
+
+// Zeros are written ahead of the log at 32 MiB a second, half a segment ahead at most,
+// and only while nothing waits to be written. Even so they cost the entries that come
+// meanwhile a part of a millisecond, and the sync after them a commit of the file system:
+// while there is traffic they keep zeroInUse in front of it, and get further only when
+// there is none.
+const (
+	zeroEvery = 8 * time.Millisecond
+	zeroBytes = 256 << 10
+	zeroInUse = 16 << 20
+	zeroStill = 1 << 40 // the log has a bound of its own
+	zeroQuiet = time.Second
+)
+
+// zeroAhead does a piece of that; false: there is nothing left, or it is of no use.
+func (s *Server) zeroAhead() (more bool) {
+	ahead := int64(zeroInUse)
+	if end, _ := s.ledger.End(); end != s.space.zeroEnd {
+		s.space.zeroEnd, s.space.zeroSince = end, time.Now()
+	} else if time.Since(s.space.zeroSince) > zeroQuiet {
+		ahead = zeroStill
+	}
+	more, err := s.ledger.ZeroAhead(zeroBytes, ahead)
+	if err != nil && !errors.Is(err, commitlog.ErrClosed) && s.complaints.fresh("zeros ahead", time.Now()) {
+		s.log.Warn("cannot write zeros ahead of the commit log: its own writes will be slower", "err", err)
+	}
+	return more && err == nil
+}
+
 // spaceWatch is what segment preparer and ledger syncer know about the disk's space.
 type spaceWatch struct {
 	wanted chan struct{} // capacity 1: a sync needs the next segment
 	freed  chan struct{} // capacity 1: it is there
+
+	// Of the segment preparer.
+	zeroEnd   commitlog.Index // where the log ended when it last looked
+	zeroSince time.Time       // since when it has ended there
 }
 
 func newSpaceWatch() spaceWatch {

@@ -3,8 +3,10 @@ package dledger
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"time"
 
+	"github.com/ledgermq/ledgermq/pkg/commitlog"
 	"github.com/ledgermq/ledgermq/pkg/dledger/member"
 )
 
@@ -19,8 +21,20 @@ type core struct {
 	credits  []credit        // received bytes that are not durable yet, in ledger order
 	transfer *transferSlot   // who waits for the transfer under way; nil: nobody
 	failover failover
-	role     member.RoleChange // the newest
-	noop     member.Index      // the entry that opened this leader's term; NoIndex: no leader
+	mirror   ballotMirror
+
+	askedChanges []*changeSlot // changes of the group stepped since the last Take, in order
+	changes      []*changeSlot // those that wait to be committed
+	seats        []member.Seat // whom the member wants as peers
+	stranger     *member.Seat  // the leader, if it is none of them
+	regrouped    bool          // the group has changed since the newest status
+	failed       error         // of this member's own disk, outside of carryOut; final
+
+	role member.RoleChange // the newest
+	noop member.Index      // the entry that opened this leader's term; NoIndex: no leader
+
+	commitUntold bool           // nobody was woken for the newest commit index
+	commitTerm   commitlog.Term // of the entry at the newest one
 
 	publishedAt time.Time // of the newest status
 }
@@ -40,11 +54,23 @@ func (s *Server) maintainState(ctx context.Context) error {
 		case l := <-s.inbox:
 			s.step(l)
 		case <-s.pending.wake:
+			// Whoever else has a proposal to make and is ready to run goes first: so many
+			// streams share a step, a push and a sync. Alone this costs nothing.
+			runtime.Gosched()
 		case <-s.nowServing:
 		}
 		s.stepAll(due)
+		if s.core.failed != nil {
+			return s.core.failed
+		}
 		if err := s.carryOut(s.core.member.Take()); err != nil {
 			return err // a disk that fails, or a broken invariant, ends the broker
+		}
+		if due {
+			s.tellLate()
+			if err := s.mirrorBallot(time.Now()); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -75,6 +101,8 @@ func (s *Server) stepWaiting() {
 func (s *Server) step(l letter) {
 	now := time.Now()
 	switch {
+	case l.push != nil && s.holdsTruncate(l.push.request):
+		return
 	case l.push != nil:
 		l.event = member.Receive{Message: l.push.request}
 		if l.push.request.Last >= l.push.request.First {
@@ -84,6 +112,17 @@ func (s *Server) step(l letter) {
 		if !s.beginTransfer(l.transfer) {
 			return
 		}
+	case l.change != nil:
+		l.event = s.beginChange(l.change)
+	case l.adopt != nil:
+		l.adopt.answer <- s.adoptGeneration(l.adopt.generation) // capacity 1
+		return
+	case l.givenUp != "":
+		s.writeGivenUp(l.givenUp)
+		return
+	case l.stranger != nil:
+		s.meet(*l.stranger)
+		return
 	case l.reply != nil:
 		s.core.replies.add(l.event.(member.Receive).Message, l.reply)
 	case l.event == nil:
@@ -102,6 +141,15 @@ func (s *Server) carryOut(u member.Update) error {
 		if err := s.ballot.save(*u.Ballot); err != nil {
 			return err
 		}
+		s.core.mirror.saved(time.Now())
+	}
+	if u.Truncate != nil {
+		if err := s.core.writer.truncateFrom(*u.Truncate); err != nil {
+			return err
+		}
+	}
+	if err := s.saveChanges(u); err != nil {
+		return err
 	}
 	if err := s.writeLedger(u); err != nil { // readable now, durable later
 		return err
@@ -109,6 +157,9 @@ func (s *Server) carryOut(u member.Update) error {
 	if u.Role != nil {
 		s.changeLedTerm(*u.Role) // before the first push of a new leader
 	}
+	s.answerChanges(u.Changed)
+	s.core.regrouped = s.core.regrouped || u.Peers != nil || u.Changes != nil
+	s.changePeers(u)
 	for _, msg := range u.Send {
 		s.send(msg)
 	}
@@ -126,15 +177,10 @@ func (s *Server) carryOut(u member.Update) error {
 	return nil
 }
 
-// writeLedger truncates and appends as the update says, and answers the proposals
-// that were refused.
+// writeLedger appends as the update says, and answers the proposals that were
+// refused.
 func (s *Server) writeLedger(u member.Update) error {
 	w := &s.core.writer
-	if u.Truncate != nil {
-		if err := w.truncateFrom(*u.Truncate); err != nil {
-			return err
-		}
-	}
 	accepted := s.answerProposals(u.Answers)
 	s.pending.append(accepted) // before anything can fail: from here on they are answered
 	for _, span := range u.Append {
@@ -146,6 +192,8 @@ func (s *Server) writeLedger(u member.Update) error {
 				s.serveFrom.Store(maxIndex)
 			}
 			err = w.appendNoop(span)
+		case span.Change:
+			err = s.appendChange(span, u.Changed)
 		case isOwn(span, accepted):
 			err = w.appendOwn(span, accepted)
 		default:
@@ -153,6 +201,11 @@ func (s *Server) writeLedger(u member.Update) error {
 		}
 		if err != nil {
 			return err
+		}
+	}
+	for _, a := range accepted {
+		if a.proposal.Taken != nil {
+			a.proposal.Taken()
 		}
 	}
 	s.settleCredits(u)
@@ -201,16 +254,52 @@ func (s *Server) refuse(p *Proposal, err *Error) {
 	s.pending.refuse([]*Proposal{p}, err)
 }
 
-// advanceCommit lets everyone read up to index.
+// tellLate does, at every tick, what nobody waits for: applying here and at the
+// peers what a leader has had committed. So it is done for many entries at once, and
+// not while they are being acknowledged.
+func (s *Server) tellLate() {
+	s.tellCommit()
+	s.sendNotices()
+}
+
+func (s *Server) sendNotices() {
+	for _, p := range s.peerList() {
+		p.outbox.sendNotice()
+	}
+}
+
+func (s *Server) tellCommit() {
+	if s.core.commitUntold {
+		s.core.commitUntold = false
+		s.commit.store(s.commit.load())
+	}
+}
+
+// advanceCommit lets everyone read up to index. Who waits for it is at a leader, or wants
+// to know that a new leader serves; else the broker applies at the next tick.
 func (s *Server) advanceCommit(index member.Index) {
 	if logIndex(index) <= s.commit.load() {
 		return
 	}
-	s.commit.store(logIndex(index))
+	term, err := s.ledger.TermAt(logIndex(index))
+	news := err == nil && term != s.core.commitTerm
+	if news {
+		s.core.commitTerm = term
+	}
+	if news || s.core.role.Role == member.Leader {
+		s.commit.store(logIndex(index))
+		s.core.commitUntold = false
+	} else {
+		s.commit.replace(logIndex(index))
+		s.core.commitUntold = true
+	}
+	s.settleChanges(index)
 	now := time.Now()
 	s.pending.committed(logIndex(index), now, s.metrics.commitSeconds.Observe)
 	if s.core.noop != member.NoIndex && index >= s.core.noop {
 		s.core.failover.committed(now)
-		s.serveFrom.Store(int64(s.core.noop))
+		if s.serveFrom.Swap(int64(s.core.noop)) != int64(s.core.noop) {
+			s.sendNotices() // that this leader serves
+		}
 	}
 }

@@ -28,7 +28,7 @@ func idleServer(t *testing.T) *Server {
 func TestInboxBeforeTick(t *testing.T) {
 	s := idleServer(t)
 	mc := s.cfg.Member
-	mc.ID, mc.Peers, mc.Rand = s.cfg.ID, s.ids, rand.New(rand.NewPCG(1, 1))
+	mc.ID, mc.Members, mc.Rand = s.cfg.ID, s.cfg.members(), rand.New(rand.NewPCG(1, 1))
 	ago := time.Now().Add(-time.Minute)
 	m, err := member.New(mc, ago, s.ballot.load(), ledgerOutline(s.ledger))
 	require.NoError(t, err)
@@ -42,7 +42,7 @@ func TestInboxBeforeTick(t *testing.T) {
 	s.stepAll(true)
 	require.NoError(t, s.carryOut(m.Take()))
 	require.Equal(t, member.ID("n2"), s.Status().Leader)
-	for _, p := range s.peerList {
+	for _, p := range s.peerList() {
 		require.Empty(t, p.requests, "nobody is asked for a vote")
 	}
 }
@@ -50,7 +50,7 @@ func TestInboxBeforeTick(t *testing.T) {
 // What a deposed leader had still to push is not pushed any more.
 func TestDeposedLeaderStopsPushing(t *testing.T) {
 	s := idleServer(t)
-	n2 := s.peers["n2"]
+	n2 := s.peer("n2")
 	push := func(term member.Term) member.PushRequest {
 		return member.PushRequest{From: "n1", To: "n2", Type: member.Commit, Term: term, Leader: "n1", Commit: 9, Last: member.NoIndex}
 	}
@@ -71,6 +71,7 @@ func TestDeposedLeaderStopsPushing(t *testing.T) {
 	defer cancel()
 	stream := &sentPushes{sent: cancel}
 	n2.outbox.add(push(3)) // came just before it was cleared
+	n2.outbox.sendNotice()
 	done := make(chan error, 1)
 	go func() { done <- s.sendPushes(ctx, n2, stream) }()
 	require.Eventually(t, func() bool {
@@ -78,8 +79,57 @@ func TestDeposedLeaderStopsPushing(t *testing.T) {
 		return !more
 	}, patience, time.Millisecond)
 	n2.outbox.add(push(5))
+	n2.outbox.sendNotice()
 	require.ErrorIs(t, <-done, context.Canceled)
 	require.Equal(t, []int64{5}, stream.terms)
+}
+
+// Whoever looks sees a follower's commit index at once; who waits for it is woken with
+// the next tick, and a leader's at once.
+func TestCommitIsToldLate(t *testing.T) {
+	s := idleServer(t)
+	commit := func(i member.Index) (woken func() bool) {
+		_, _, changed := s.commit.watch()
+		s.advanceCommit(i)
+		require.Equal(t, logIndex(i), s.commit.load())
+		return func() bool {
+			select {
+			case <-changed:
+				return true
+			default:
+				return false
+			}
+		}
+	}
+	s.core.role = member.RoleChange{Role: member.Follower, Term: 1, Leader: "n2"}
+	woken := commit(5)
+	require.False(t, woken())
+	s.tellLate()
+	require.True(t, woken())
+
+	woken = commit(6)
+	s.changeRole(member.RoleChange{Role: member.Candidate, Term: 2})
+	require.True(t, woken(), "whoever may lead soon")
+	s.core.role = member.RoleChange{Role: member.Leader, Term: 2, Leader: "n1"}
+	require.True(t, commit(7)())
+	require.False(t, s.core.commitUntold)
+}
+
+// A member that was removed hears at once that this is committed: it may be forgotten
+// before the next tick. Others wait.
+func TestRemovedMemberIsToldAtOnce(t *testing.T) {
+	s := idleServer(t)
+	s.ledTerm.Store(1)
+	told := func() bool {
+		s.send(member.PushRequest{From: "n1", To: "n2", Type: member.Commit, Term: 1, Leader: "n1", Last: member.NoIndex})
+		_, _, more := s.peer("n2").outbox.head()
+		return more
+	}
+	require.False(t, told())
+	s.members.record.changes = []member.Change{{Members: member.Members{{ID: "n1"}, {ID: "n2"}, {ID: "n3"}}}}
+	require.False(t, told())
+	s.members.record.changes = append(s.members.record.changes, member.Change{At: 3, Members: member.Members{{ID: "n1"}, {ID: "n3"}}})
+	require.True(t, told())
 }
 
 // sentPushes is a push stream that notes the terms of what is sent on it.

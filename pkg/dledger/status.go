@@ -42,6 +42,22 @@ type Status struct {
 	MayVote  bool
 	Standing string
 	founding bool // it waits for a new group to begin
+	proven   bool // its directory may count; it never goes back
+
+	// Members is the group as this member knows it, Seat its own place: SeatVoter,
+	// SeatLearner or SeatNone.
+	Members member.Members
+	Seat    string
+	// Changing is set while the newest change of the group is not known to be committed.
+	Changing bool
+	// Outcast says why this member is not, or seems not to be, in the group, and what
+	// to do about it; empty: it is.
+	Outcast string
+	// Generation names the group since the last recovery without a majority, of which
+	// Recoveries has the records; empty: there was none.
+	Generation string
+	Recoveries []Recovery
+
 	// Failover is this member's latest election.
 	Failover Failover
 	Peers    []PeerStatus
@@ -64,6 +80,10 @@ type PeerStatus struct {
 	MayNotVote bool // its directory is new, or its ledger damaged: it is not counted
 	// Match is how far its durable ledger is known to match; only a leader knows.
 	Match commitlog.Index
+	// Seat is SeatVoter, SeatLearner or SeatLeaving.
+	Seat string
+	// LastHeard is when it last answered; only a leader knows.
+	LastHeard time.Time
 	// State is what the leader does with it.
 	State member.PushState
 }
@@ -74,7 +94,9 @@ func (s *Server) Status() *Status {
 	st := *s.status.load()
 	st.Peers = slices.Clone(st.Peers)
 	for i := range st.Peers {
-		s.peers[st.Peers[i].ID].describe(&st.Peers[i])
+		if p := s.peer(st.Peers[i].ID); p != nil {
+			p.describe(&st.Peers[i])
+		}
 	}
 	st.Serving = st.Role == member.Leader && s.isServing()
 	st.Begin = s.ledger.Begin()
@@ -135,7 +157,7 @@ func (s *Server) clientAddrOf(id member.ID) string {
 	if id == s.cfg.ID {
 		return s.cfg.ClientAddr
 	}
-	if p := s.peers[id]; p != nil {
+	if p := s.peer(id); p != nil {
 		return p.info.Load().clientAddr
 	}
 	return ""
@@ -150,13 +172,15 @@ func (s *Server) publishStatus() {
 		s.core.failover.served(now)
 	}
 	changed := old.Role != m.Role() || old.Term != m.Term() || old.Leader != m.Leader() || old.MayVote != m.MayVote() || old.Serving != s.isServing() ||
-		old.LeaderClientAddr != s.clientAddrOf(m.Leader()) || s.peersChanged(old)
+		s.core.regrouped || old.LeaderClientAddr != s.clientAddrOf(m.Leader()) || s.peersChanged(old)
 	if !changed && now.Sub(s.core.publishedAt) < s.cfg.MaintainInterval {
 		return
 	}
 	s.core.publishedAt = now
 	next := s.describe(m.Status())
+	s.core.regrouped = false
 	s.logStanding(old, next)
+	s.logOutcast(old, next)
 	if changed {
 		s.status.store(next)
 	} else {
@@ -169,20 +193,41 @@ func (s *Server) describe(ms member.Status) *Status {
 	st := &Status{
 		ID: s.cfg.ID, Role: ms.Role, Term: ms.Term, Leader: ms.Leader, LeaderClientAddr: s.clientAddrOf(ms.Leader),
 		Serving: s.isServing(), Transferee: ms.Transferee, Failover: s.core.failover.last,
-		MayVote: ms.MayVote, Standing: explainStanding(ms), founding: founding(ms),
+		MayVote: ms.MayVote, Standing: explainStanding(ms), founding: founding(ms), proven: ms.Proven,
+		Members: ms.Members, Seat: ms.Seat(), Changing: ms.Changing, Outcast: s.explainOutcast(ms),
 		Peers: make([]PeerStatus, 0, len(ms.Peers)),
 	}
+	group := s.group.Load()
+	st.Generation, st.Recoveries = group.generation, group.recoveries
+	if st.Seat == SeatNone {
+		st.Standing = "" // it is no voter; Outcast says why
+	}
 	for _, p := range ms.Peers {
-		ps := PeerStatus{ID: p.ID, Match: logIndex(p.WaterMark), State: p.State, MayNotVote: p.MayNotVote}
-		s.peers[p.ID].describe(&ps)
+		ps := PeerStatus{ID: p.ID, Match: logIndex(p.WaterMark), State: p.State, MayNotVote: p.MayNotVote, Seat: seatOf(p), LastHeard: p.LastHeard}
+		if known := s.peer(p.ID); known != nil {
+			known.describe(&ps)
+		}
 		st.Peers = append(st.Peers, ps)
 	}
 	return st
 }
 
+func seatOf(p member.PeerStatus) string {
+	switch {
+	case p.Leaving:
+		return SeatLeaving
+	case p.Learner:
+		return SeatLearner
+	}
+	return SeatVoter
+}
+
 func (s *Server) peersChanged(old *Status) bool {
 	for _, was := range old.Peers {
-		p := s.peers[was.ID]
+		p := s.peer(was.ID)
+		if p == nil {
+			return true
+		}
 		info := p.info.Load()
 		if was.ClientAddr != info.clientAddr || was.Trouble != info.trouble || was.Connected != (p.active.Load() != nil) || was.Diverged != p.diverged.Load() {
 			return true

@@ -139,6 +139,63 @@ func TestDamagedLeaderIsRepaired(t *testing.T) {
 	require.Equal(t, term, leader.Status().Term)
 }
 
+// What a follower needs is damaged here, and may stay so for ever. The push that waits
+// for it ends all the same with the stream, or nobody could end the process.
+func TestPushThatWaitsForARepairEnds(t *testing.T) {
+	c := newCluster(t, 3, smallSegments)
+	c.fill()
+	leader := c.leader()
+	entry := entryAt(t, leader, 5)
+	c.isolate(leader.id) // nobody brings it
+	c.hurt(leader.id, 5, entry)
+	_, err := leader.ledger.Read(5, 5, 1)
+	require.ErrorIs(t, err, commitlog.ErrFaulty)
+	p := &peer{id: "n2", outbox: newPushOutbox(), log: leader.log}
+	p.outbox.add(member.PushRequest{Type: member.Append, Term: leader.Status().Term, First: 5, Last: 5})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- leader.sendPushes(ctx, p, nil) }()
+	select {
+	case err := <-ended:
+		require.ErrorIs(t, err, context.Canceled)
+	case <-time.After(patience):
+		t.Fatal("it goes on without a stream")
+	}
+}
+
+// A leader has appended what nobody else has got yet, and its disk loses it. It cannot
+// give its followers anything any more, though it lives and is heard: it makes room for
+// one that can go on without those entries.
+func TestHinderedLeaderMakesRoom(t *testing.T) {
+	c := newCluster(t, 3, func(cfg *Config) {
+		smallSegments(cfg)
+		cfg.Member.HeartBeatInterval, cfg.Member.MaxHeartBeatLeak = 20*time.Millisecond, 50
+	})
+	c.publish("shared")
+	c.awaitEqual()
+	leader := c.leader()
+	end, term := leader.Status().End, leader.Status().Term
+	c.isolate(leader.id)
+	for i := range 20 {
+		_, err := leader.propose(fmt.Sprint(i, strings.Repeat("x", 8000)))
+		require.NoError(t, err)
+		leader.await(t, "it on disk", func(st *Status) bool { return st.Durable > end+commitlog.Index(i) })
+	}
+	entry := entryAt(t, leader, end+1)
+	c.hurt(leader.id, end+1, entry)
+	_, err := leader.ledger.Read(end+1, end+1, 1)
+	require.ErrorIs(t, err, commitlog.ErrFaulty)
+	c.rejoin(leader.id)
+	require.Equal(t, member.Leader, leader.Status().Role)
+	for _, other := range c.others(leader.id) {
+		other.await(t, "a leader of a newer term", func(st *Status) bool { return st.Term > term && st.Leader != "" && st.Leader != leader.id })
+	}
+	c.publish("after")
+	c.awaitEqual()
+	leader.notSuspect(t)
+}
+
 // The scrub finds damage that nobody has read.
 func TestScrubFindsDamage(t *testing.T) {
 	c := newCluster(t, 3, func(cfg *Config) {
@@ -210,10 +267,12 @@ func TestRecordBadEverywhere(t *testing.T) {
 
 func TestExcused(t *testing.T) {
 	lost := SuspectRange{First: 5, Last: 7, Lost: true}
-	require.True(t, excused(nil, commitlog.NoIndex))
-	require.True(t, excused([]SuspectRange{lost}, 7))
-	require.False(t, excused([]SuspectRange{lost}, 6), "its last entry may never have been anywhere else")
-	require.False(t, excused([]SuspectRange{lost, {First: 9, Last: 9}}, 20), "a copy may yet be found")
+	require.True(t, Excused(nil, commitlog.NoIndex))
+	require.True(t, Excused([]SuspectRange{lost}, 7))
+	require.False(t, Excused([]SuspectRange{lost}, 6), "its last entry may never have been anywhere else")
+	lost.Shared = true
+	require.True(t, Excused([]SuspectRange{lost}, 6), "there is nobody to wait for")
+	require.False(t, Excused([]SuspectRange{lost, {First: 9, Last: 9}}, 20), "a copy may yet be found")
 }
 
 // A damaged entry that was never committed is on no other disk. The member that has
@@ -248,11 +307,11 @@ func TestDamagedTailDoesNotLead(t *testing.T) {
 }
 
 // startApplied starts a member whose state has applied the ledger up to an entry.
-func (c *cluster) startApplied(id member.ID, applied commitlog.Index) {
+func (c *cluster) startApplied(id member.ID, applied commitlog.Index) *node {
 	c.t.Helper()
 	c.applied = applied
 	defer func() { c.applied = commitlog.NoIndex }()
-	c.start(id)
+	return c.start(id)
 }
 
 func mustGlob(t *testing.T, pattern string) []string {
@@ -331,7 +390,7 @@ func TestFetchIsRefused(t *testing.T) {
 		change(r)
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		stream, err := dledgerv1.NewDLedgerServiceClient(n.peers["n2"].bulk).Fetch(ctx, r)
+		stream, err := dledgerv1.NewDLedgerServiceClient(n.peer("n2").bulk).Fetch(ctx, r)
 		require.NoError(t, err)
 		_, err = stream.Recv()
 		return err
@@ -355,9 +414,10 @@ func FuzzCheckFetched(f *testing.F) {
 	f.Add("n2", int32(4), int64(5), []byte{})
 	f.Fuzz(func(t *testing.T, from string, result int32, first int64, entries []byte) {
 		r := &dledgerv1.FetchResponse{From: from, Result: dledgerv1.FetchResult(result), FirstIndex: first, LastIndex: first, Entries: entries}
-		got, denied, err := checkFetched("n2", r, 5)
-		if err != nil || denied != "" {
+		got, denied, err := checkFetched("n2", r, 5, 9)
+		if err != nil || denied != nil {
 			require.Empty(t, got)
+			require.True(t, denied == nil || denied.first == 5 && denied.last >= 5 && denied.last <= 9)
 			return
 		}
 		require.Equal(t, "n2", from)

@@ -21,7 +21,7 @@ func newTransferSlot(to member.ID) *transferSlot {
 // that is closest. It returns when the new leader is known, the transfer has
 // failed, or ctx is done; in the last case it may still happen.
 func (s *Server) Transfer(ctx context.Context, to member.ID) error {
-	if to != "" && to != s.cfg.ID && s.peers[to] == nil {
+	if to != "" && to != s.cfg.ID && s.peer(to) == nil {
 		return s.unknownPeer(to)
 	}
 	slot := newTransferSlot(to)

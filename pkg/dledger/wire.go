@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 
+	"github.com/ledgermq/ledgermq/pkg/commitlog"
 	"github.com/ledgermq/ledgermq/pkg/dledger/member"
 	dledgerv1 "github.com/ledgermq/ledgermq/proto/dledger/v1"
 )
@@ -39,6 +40,9 @@ func (s *Server) voteResponseToWire(m member.VoteResponse, h *dledgerv1.Header) 
 func (s *Server) voteResponseFromWire(p *peer, r *dledgerv1.VoteResponse) (member.Message, error) {
 	if err := s.checkResponse(p, r.GetFrom(), r.GetTerm()); err != nil {
 		return nil, err
+	}
+	if r.GetResult() == dledgerv1.VoteResult_VOTE_RESULT_REJECT_UNKNOWN_LEADER {
+		s.noteOutcast(s.life, disowned(p.id))
 	}
 	return member.VoteResponse{
 		From: p.id, To: s.cfg.ID, Term: member.Term(r.GetTerm()), Result: member.VoteResult(r.GetResult()),
@@ -88,8 +92,8 @@ func (s *Server) heartBeatResponseFromWire(p *peer, r *dledgerv1.HeartBeatRespon
 	}, nil
 }
 
-func (s *Server) pushRequestToWire(m member.PushRequest, entries []byte) *pushFrame {
-	return &pushFrame{entries: entries, request: &dledgerv1.PushRequest{
+func (s *Server) pushRequestToWire(m member.PushRequest, frame commitlog.Frame) *pushFrame {
+	return &pushFrame{entries: frame.Bytes, lent: frame, request: &dledgerv1.PushRequest{
 		Header: s.header(m.To), Type: dledgerv1.PushType(m.Type), Term: int64(m.Term), Leader: string(m.Leader),
 		PrevIndex: int64(m.PrevIndex), PrevTerm: int64(m.PrevTerm), CommitIndex: int64(m.Commit),
 		FirstIndex: int64(m.First), LastIndex: int64(m.Last), FirstTerm: int64(m.FirstTerm),

@@ -11,12 +11,17 @@ import (
 	"strings"
 )
 
-const manifestFormat = "1"
+// The formats: 2 has the members, 1 is of brokers whose groups could not change.
+const (
+	manifestFormat       = "2"
+	manifestWithoutGroup = "1"
+)
 
 // Limits of what a manifest may say. A member that reads one has them too.
 const (
 	maxFiles    = 1 << 20
 	maxNameSize = 255
+	maxMembers  = 8 << 20 // bytes
 )
 
 var (
@@ -48,7 +53,10 @@ type Manifest struct {
 	Applied     int64
 	AppliedTerm int64
 	StateHash   uint32
-	Files       []File
+	// Members is what the new member must be told of the group (docs/format/members.md);
+	// empty in format 1. What is in it is not this package's business.
+	Members []byte
+	Files   []File
 }
 
 // Bytes is how many bytes all files have.
@@ -67,13 +75,21 @@ func (m *Manifest) ID() string {
 
 // Encode writes the manifest as lines, the last one a CRC-32C over those before.
 func (m *Manifest) Encode() []byte {
-	b := fmt.Appendf(nil, "format %s\ncluster %q\ngroup %q\nbegin %d\nprev_term %d\nprev_chain %08x\napplied %d\napplied_term %d\nstate_hash %08x\nfiles %d\n",
-		manifestFormat, m.ClusterID, m.Group, m.Begin, m.PrevTerm, m.PrevChain, m.Applied, m.AppliedTerm, m.StateHash, len(m.Files))
+	format, members := manifestFormat, fmt.Appendf(nil, "members %q\n", m.Members)
+	if len(m.Members) == 0 {
+		format, members = manifestWithoutGroup, nil
+	}
+	b := fmt.Appendf(nil, "format %s\ncluster %q\ngroup %q\nbegin %d\nprev_term %d\nprev_chain %08x\napplied %d\napplied_term %d\nstate_hash %08x\n%sfiles %d\n",
+		format, m.ClusterID, m.Group, m.Begin, m.PrevTerm, m.PrevChain, m.Applied, m.AppliedTerm, m.StateHash, members, len(m.Files))
 	for _, f := range m.Files {
 		b = fmt.Appendf(b, "%s %d %08x\n", f.Name, f.Size, f.CRC)
 	}
 	return fmt.Appendf(b, "crc32c %08x\n", crc32.Checksum(b, castagnoli))
 }
+
+// StateOnly says whether the seed's ledger begins right behind its state: there is
+// nothing in it but the state.
+func (m *Manifest) StateOnly() bool { return m.Begin == m.Applied+1 }
 
 // DecodeManifest reads what Encode wrote, and nothing else. Its error is an
 // ErrManifest.
@@ -95,19 +111,22 @@ func decodeManifest(raw string) (*Manifest, error) {
 	m := &Manifest{}
 	var format string
 	var count int
-	head, rest := raw, ""
-	if lines := strings.SplitAfterN(raw, "\n", 11); len(lines) == 11 {
-		head, rest = strings.Join(lines[:10], ""), lines[10]
-	}
-	_, err := fmt.Sscanf(head, "format %s\ncluster %q\ngroup %q\nbegin %d\nprev_term %d\nprev_chain %x\napplied %d\napplied_term %d\nstate_hash %x\nfiles %d\n",
-		&format, &m.ClusterID, &m.Group, &m.Begin, &m.PrevTerm, &m.PrevChain, &m.Applied, &m.AppliedTerm, &m.StateHash, &count)
+	head, rest := cutLines(raw, 9)
+	_, err := fmt.Sscanf(head, "format %s\ncluster %q\ngroup %q\nbegin %d\nprev_term %d\nprev_chain %x\napplied %d\napplied_term %d\nstate_hash %x\n",
+		&format, &m.ClusterID, &m.Group, &m.Begin, &m.PrevTerm, &m.PrevChain, &m.Applied, &m.AppliedTerm, &m.StateHash)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("not a manifest: %w", err)
-	case format != manifestFormat:
-		return nil, fmt.Errorf("format %s, this broker reads %s", format, manifestFormat)
-	case count < 0 || count > maxFiles:
-		return nil, fmt.Errorf("%d files", count)
+	case format == manifestFormat:
+		if m.Members, rest, err = decodeMembers(rest); err != nil {
+			return nil, err
+		}
+	case format != manifestWithoutGroup:
+		return nil, fmt.Errorf("format %s, this broker reads %s and %s", format, manifestWithoutGroup, manifestFormat)
+	}
+	head, rest = cutLines(rest, 1)
+	if _, err := fmt.Sscanf(head, "files %d\n", &count); err != nil || count < 0 || count > maxFiles {
+		return nil, fmt.Errorf("number of files %.80q: %w", head, err)
 	}
 	for range count {
 		line, more, _ := strings.Cut(rest, "\n")
@@ -118,6 +137,25 @@ func decodeManifest(raw string) (*Manifest, error) {
 		m.Files, rest = append(m.Files, f), more
 	}
 	return m, nil
+}
+
+// cutLines takes the first n lines of a text.
+func cutLines(text string, n int) (head, rest string) {
+	lines := strings.SplitAfterN(text, "\n", n+1)
+	if len(lines) <= n {
+		return text, ""
+	}
+	return strings.Join(lines[:n], ""), lines[n]
+}
+
+func decodeMembers(text string) (members []byte, rest string, err error) {
+	line, rest := cutLines(text, 1)
+	quoted, found := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "members ")
+	raw, err := strconv.Unquote(quoted)
+	if !found || err != nil || raw == "" || len(raw) > maxMembers {
+		return nil, "", fmt.Errorf("members line %.80q", line)
+	}
+	return []byte(raw), rest, nil
 }
 
 func decodeFile(line string) (f File, err error) {

@@ -27,6 +27,26 @@ func TestManifest(t *testing.T) {
 	require.NotEqual(t, m.ID(), got.ID())
 }
 
+// The format of before groups could change is read and written as it was.
+func TestManifestWithMembers(t *testing.T) {
+	m := sample()
+	m.Members = []byte("format 1\ncluster \"c\"\x00\n")
+	require.Contains(t, string(m.Encode()), "format 2\n")
+	require.Contains(t, string(m.Encode()), "\nmembers \"format 1\\ncluster \\\"c\\\"\\x00\\n\"\nfiles 2\n")
+	got, err := DecodeManifest(m.Encode())
+	require.NoError(t, err)
+	require.Equal(t, m, got)
+	raw := m.Encode()
+	for i := range raw {
+		raw[i] ^= 4
+		_, err := DecodeManifest(raw)
+		require.ErrorIs(t, err, ErrManifest)
+		raw[i] ^= 4
+		_, err = DecodeManifest(raw[:i])
+		require.ErrorIs(t, err, ErrManifest)
+	}
+}
+
 func TestManifestIsRefused(t *testing.T) {
 	raw := sample().Encode()
 	for i := range raw {
@@ -65,6 +85,9 @@ func TestManifestIsRefused(t *testing.T) {
 func FuzzManifest(f *testing.F) {
 	f.Add(sample().Encode())
 	f.Add([]byte("format 1\n"))
+	m := sample()
+	m.Members = []byte("x")
+	f.Add(m.Encode())
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		m, err := DecodeManifest(raw)
 		if err == nil {

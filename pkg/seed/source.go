@@ -29,6 +29,9 @@ type SourceConfig struct {
 	// Make writes a checkpoint of the state to dir, which does not exist, and fills
 	// in everything of a manifest but Files, for a ledger that begins at begin.
 	Make func(dir string, begin int64) (Manifest, error)
+	// MakeState does the same for a ledger that begins right behind the state: for a
+	// member that has a ledger, and needs a state only.
+	MakeState func(dir string) (Manifest, error)
 	// Rate bounds what all readers get together, in bytes per second; 0: no bound.
 	Rate int64
 	// Idle is after how long without a read an offer is dropped, Limit after how long
@@ -74,6 +77,15 @@ func NewSource(cfg SourceConfig) (*Source, error) {
 // Offer returns the seed that the member reads already, if its id is resume, or
 // makes a new one, which replaces the member's old one.
 func (s *Source) Offer(ctx context.Context, member, resume string) (*Manifest, error) {
+	return s.offer(ctx, member, resume, func(o *offer) (Manifest, error) { return s.cfg.Make(o.dir, o.begin) })
+}
+
+// OfferState is Offer for a member that needs a state only.
+func (s *Source) OfferState(ctx context.Context, member, resume string) (*Manifest, error) {
+	return s.offer(ctx, member, resume, func(o *offer) (Manifest, error) { return s.cfg.MakeState(o.dir) })
+}
+
+func (s *Source) offer(ctx context.Context, member, resume string, fill func(*offer) (Manifest, error)) (*Manifest, error) {
 	select {
 	case s.token <- struct{}{}:
 		defer func() { <-s.token }()
@@ -87,7 +99,7 @@ func (s *Source) Offer(ctx context.Context, member, resume string) (*Manifest, e
 	err := old.remove()
 	var m *Manifest
 	if err == nil {
-		m, err = s.make(ctx, o)
+		m, err = s.make(ctx, o, fill)
 	}
 	if err != nil {
 		s.drop(member, o)
@@ -153,11 +165,11 @@ func (o *offer) remove() error {
 }
 
 // make writes the checkpoint and lists its files.
-func (s *Source) make(ctx context.Context, o *offer) (*Manifest, error) {
+func (s *Source) make(ctx context.Context, o *offer, fill func(*offer) (Manifest, error)) (*Manifest, error) {
 	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make a seed: %w", err)
 	}
-	m, err := s.cfg.Make(o.dir, o.begin)
+	m, err := fill(o)
 	if err != nil {
 		return nil, fmt.Errorf("make a seed: %w", err)
 	}

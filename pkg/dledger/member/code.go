@@ -16,10 +16,17 @@ const (
 	NotFollower          Code = 405
 	InconsistentState    Code = 406 // the ledgers differ at the compared entry
 	InconsistentLeader   Code = 409 // the receiver follows another leader in this term
+	UnexpectedArgument   Code = 411
 	TermNotReady         Code = 416 // the receiver has only now learned the term
 	FallBehindTooMuch    Code = 417 // too far behind to take the leadership
 	TakeLeadershipFailed Code = 418
 	LeaderTransferring   Code = 506 // no appends while the leadership is handed over
+
+	// Ours, of membership changes.
+	ChangeInProgress Code = 601 // the last change is not committed yet
+	ChangeNotReady   Code = 602 // the leader has not committed an entry of its term yet
+	NotCaughtUp      Code = 603 // the learner is not fit to be a voter yet
+	QuorumAtRisk     Code = 604 // too few voters of the new group live
 )
 
 var codeNames = map[Code]string{
@@ -28,6 +35,8 @@ var codeNames = map[Code]string{
 	InconsistentState: "INCONSISTENT_STATE", InconsistentLeader: "INCONSISTENT_LEADER",
 	TermNotReady: "TERM_NOT_READY", FallBehindTooMuch: "FALL_BEHIND_TOO_MUCH",
 	TakeLeadershipFailed: "TAKE_LEADERSHIP_FAILED", LeaderTransferring: "LEADER_TRANSFERRING",
+	UnexpectedArgument: "UNEXPECTED_ARGUMENT", ChangeInProgress: "CHANGE_IN_PROGRESS", ChangeNotReady: "CHANGE_NOT_READY",
+	NotCaughtUp: "NOT_CAUGHT_UP", QuorumAtRisk: "QUORUM_AT_RISK",
 }
 
 // String returns the code as DLedger writes it.

@@ -31,7 +31,8 @@ func (m *Member) appendOwn(count Index, noop bool) (first, last Index) {
 func (m *Member) write(s Span) {
 	if n := len(m.update.Append); n > 0 {
 		last := &m.update.Append[n-1]
-		if !s.Noop && !last.Noop && last.Term == s.Term && last.Last+1 == s.First {
+		plain := !s.Noop && !s.Change && !last.Noop && !last.Change
+		if plain && last.Term == s.Term && last.Last+1 == s.First {
 			last.Last = s.Last
 			return
 		}
@@ -70,15 +71,19 @@ func (m *Member) credit(p *peer, index Index, term Term) {
 
 // advanceCommit is the leader's commit rule: a quorum, the leader's own disk
 // counted like any other, holds the entry durably, and the entry is of the
-// leader's own term. What an unproven member holds is not counted. Older entries are committed only by what follows them (Raft
-// 5.4.2; DLedger 0.3.1.2 counts them).
+// leader's own term. What learners and unproven members hold is not counted, nor the
+// own copy of a leader on its way out (Raft thesis 4.2.2). Older entries are committed
+// only by what follows them (Raft 5.4.2; DLedger 0.3.1.2 counts them).
 func (m *Member) advanceCommit() {
-	marks := make([]Index, 0, maxGroupSize)
-	marks = append(marks, m.durable)
+	marks := make([]Index, 0, maxVoters)
+	if m.isVoter {
+		marks = append(marks, m.durable)
+	}
 	for _, p := range m.peers {
-		if p.counts() {
+		switch {
+		case p.voter && p.counts():
 			marks = append(marks, p.waterMark)
-		} else {
+		case p.voter:
 			marks = append(marks, NoIndex)
 		}
 	}
@@ -88,6 +93,7 @@ func (m *Member) advanceCommit() {
 	}
 	if term, _ := m.ledger.TermAt(index); term == m.ballot.Term {
 		m.commit = index
+		m.settleChanges()
 	}
 }
 
@@ -102,4 +108,5 @@ func quorumIndex(marks []Index) Index {
 // match the leader's ledger (dledger#278).
 func (m *Member) advanceCommitTo(leaders Index) {
 	m.commit = max(m.commit, min(leaders, m.verified))
+	m.settleChanges()
 }

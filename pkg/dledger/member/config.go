@@ -5,16 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 )
 
-// maxGroupSize is the largest group there may be.
-const maxGroupSize = 9
-
 // Config is what a member is told once. withDefaults fills zero durations.
 type Config struct {
-	// ID is this member's own id. It must be one of Peers.
+	// ID is this member's own id. It must be a voter of Members unless Joining is set
+	// or Changes is not empty.
 	ID ID
 	// Incarnation names the data directory that this member has now. Without one it
 	// cannot be proven by a leader.
@@ -23,8 +20,14 @@ type Config struct {
 	// It is for the first start only: two of three members that lost their disks
 	// would begin an empty group beside the one that holds everything.
 	Bootstrap bool
-	// Peers are all members of the group, this one included: 1 to 9 of them.
-	Peers []ID
+	// Members is the group as it began: 1 to 9 voters. It holds until Changes says
+	// otherwise.
+	Members Members
+	// Joining says that this member is not of the group yet: it waits to be added by
+	// the leader, and takes no part in anything before.
+	Joining bool
+	// Changes is what Update.Changes said last, oldest first; empty: nothing yet.
+	Changes []Change
 	// HeartBeatInterval is how often a leader tells its followers that it lives.
 	// Default 100 ms.
 	HeartBeatInterval time.Duration
@@ -35,7 +38,8 @@ type Config struct {
 	// MinVoteInterval and MaxVoteInterval bound the random wait between two vote
 	// rounds of a candidate. Defaults 30 and 150 ms.
 	MinVoteInterval, MaxVoteInterval time.Duration
-	// PreferredLeader is the member that should lead when it can; empty: nobody.
+	// PreferredLeader is the member that should lead when it can; empty: nobody. It need
+	// not be in the group.
 	PreferredLeader ID
 	// PreferredCoolDown is the least time between two attempts to hand over to the
 	// preferred leader, and the least time that it must have been fit and caught
@@ -57,7 +61,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.Peers = slices.Clone(c.Peers)
+	c.Members = c.Members.sorted()
 	c.HeartBeatInterval = cmp.Or(c.HeartBeatInterval, 100*time.Millisecond)
 	c.MaxHeartBeatLeak = cmp.Or(c.MaxHeartBeatLeak, 5)
 	c.MinVoteInterval = cmp.Or(c.MinVoteInterval, 30*time.Millisecond)
@@ -72,17 +76,20 @@ func (c Config) withDefaults() Config {
 func (c Config) validate() error {
 	var errs []error
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if len(c.Peers) < 1 || len(c.Peers) > maxGroupSize {
-		refuse("Peers: %d members: give 1 to %d", len(c.Peers), maxGroupSize)
+	if err := c.Members.Validate(); err != nil {
+		refuse("Members: %w", err)
 	}
-	if sorted := slices.Sorted(slices.Values(c.Peers)); len(slices.Compact(sorted)) != len(c.Peers) || slices.Contains(c.Peers, "") {
-		refuse("Peers: %q: give each member one id that is not empty", c.Peers)
+	if _, ok := c.Members.Seat(c.ID); !ok && !c.Joining && len(c.Changes) == 0 {
+		refuse("ID: %q is not one of Members %v: add it or correct it", c.ID, c.Members)
+	} else if ok && c.Joining {
+		refuse("Joining: %q is one of Members %v: name those that are in the group without it", c.ID, c.Members)
 	}
-	if !slices.Contains(c.Peers, c.ID) {
-		refuse("ID: %q is not one of Peers %q: add it or correct it", c.ID, c.Peers)
-	}
-	if c.PreferredLeader != "" && !slices.Contains(c.Peers, c.PreferredLeader) {
-		refuse("PreferredLeader: %q is not one of Peers %q", c.PreferredLeader, c.Peers)
+	last := Change{At: NoIndex - 1}
+	for _, change := range c.Changes {
+		if err := change.Members.Validate(); err != nil || change.At <= last.At || change.Term < last.Term {
+			refuse("Changes: (%d, %d) %v after (%d, %d): %v", change.At, change.Term, change.Members, last.At, last.Term, err)
+		}
+		last = change
 	}
 	if c.HeartBeatInterval < 0 || c.MaxHeartBeatLeak < 2 {
 		refuse("HeartBeatInterval, MaxHeartBeatLeak: %v, %d: give a positive interval and at least 2, so that one lost heartbeat ends no leadership",

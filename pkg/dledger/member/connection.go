@@ -36,6 +36,10 @@ func (m *Member) handleDisconnected(ev Disconnected) {
 	if ev.Peer != m.heard.leader {
 		return
 	}
+	if !m.mayCampaign() {
+		m.becomeFollower("", ReasonLeaderGone)
+		return
+	}
 	m.heard, m.leaderGone = hearing{}, true
 	jitter := m.chance(m.cfg.MinVoteInterval / 3)
 	switch {

@@ -20,6 +20,7 @@
 //     cannot be written the process ends.
 //   - Persisted is reported only for what is synced, with the number of Truncates
 //     carried out before that write began.
+//   - Update.Changes is on disk before Truncate, Append and Send, as a Ballot is.
 //   - A push names a range of indexes. Its bytes are read when it is sent, and only
 //     while the member still leads the term of the push.
 //   - Messages may be lost, doubled, delayed and reordered at will, but their sender
@@ -49,6 +50,8 @@
 //	standing.go           who may vote
 //	founding.go           how a new group begins
 //	proof.go              how a replaced member becomes a voter again
+//	members.go            who is in the group
+//	membership.go         how the group changes
 //	transfer.go           leadership transfer, preferred leader, health
 //	connection.go         connections that come and go
 //	invariants.go         what is asserted after every step
@@ -74,6 +77,10 @@
 //     append ABA race; R14).
 //   - PreVote, check-quorum, trust in a leader that was heard lately (Raft thesis 9.6,
 //     6.2; dledger PR 25).
+//   - Membership changes by one voter at a time, effective on append, undone on
+//     truncation, and only after an entry of the leader's own term is committed (Raft
+//     thesis 4.1 and its erratum; DLedger's members are fixed); learners first (4.2.1),
+//     leaders that remove themselves (4.2.2).
 //   - Transfer as Raft thesis 3.10, with a term of its own and no PreVote.
 //
 // Ours:
@@ -89,6 +96,8 @@
 //     follower that does not get on is compared where it should be (dledger#199).
 //   - A member with a new directory does not vote, and is not counted, before a leader
 //     elected without it has committed an entry for it (I10; docs/adr/0010).
+//   - A candidate that the voter does not know is heard only if it holds an entry that
+//     the voter lacks: a newer group begins with one. (The thesis hears everyone.)
 //   - A broken connection to the leader is reason to ask around at once.
 //   - Nobody raises the term by more than 2^32 with one message (R2).
 //   - A preferred leader is offered the leadership only when it has been fit and close

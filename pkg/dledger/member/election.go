@@ -18,7 +18,7 @@ type election struct {
 // voter is what judgeVote needs to know of the member that is asked.
 type voter struct {
 	self     ID
-	peer     bool // the candidate is in the group
+	peer     bool // the candidate is in the group, as far as this member knows
 	term     Term
 	votedFor ID
 	leader   ID
@@ -43,7 +43,7 @@ func (m *Member) voter(candidate ID) voter {
 // trusts a leader helps nobody else unless that leader asked for it.
 func judgeVote(v voter, r VoteRequest) VoteResult {
 	switch {
-	case !v.peer && r.From != v.self:
+	case !v.peer && r.From != v.self && !r.ahead(v):
 		return RejectUnknownLeader
 	case r.From == v.self:
 		return RejectUnexpectedLeader
@@ -69,6 +69,13 @@ func judgeVote(v voter, r VoteRequest) VoteResult {
 		return RejectTakingLeadership
 	}
 	return Accept
+}
+
+// ahead says whether the candidate has an entry that v lacks. One that v does not know
+// is heard only then: it is in a newer group, and the entry that says so is such a one
+// (Raft thesis 4.1 hears everyone).
+func (r VoteRequest) ahead(v voter) bool {
+	return r.LedgerEndTerm > v.endTerm || (r.LedgerEndTerm == v.endTerm && r.LedgerEndIndex > v.endIndex)
 }
 
 // handleVote answers a candidate.
@@ -171,7 +178,7 @@ func (m *Member) openRound(e election) {
 	m.election = e
 	m.deadline = m.now.Add(m.voteInterval())
 	for i, p := range m.peers {
-		if e.results[i] != Accept {
+		if p.voter && e.results[i] != Accept {
 			m.send(VoteRequest{
 				From: m.cfg.ID, To: p.id, Term: e.term, PreVote: e.preVote, Transfer: e.transfer,
 				LedgerEndIndex: m.ledger.End(), LedgerEndTerm: m.ledger.EndTerm(), Incarnation: m.cfg.Incarnation,

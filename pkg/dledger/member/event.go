@@ -27,6 +27,14 @@ type Persisted struct {
 // whoever is closest. The answer comes in Update.Transfers, perhaps much later.
 type Transfer struct{ To ID }
 
+// ChangeMembers asks the leader to change the group by one step. The answer is the
+// next element of Update.Changed.
+type ChangeMembers struct {
+	Op      ChangeOp
+	ID      ID
+	Address string // AddLearner only
+}
+
 // Connected says that a connection to Peer has come up.
 type Connected struct{ Peer ID }
 
@@ -46,12 +54,13 @@ type Health struct{ Fit bool }
 // quorum did.
 type Standing struct{ MayVote bool }
 
-func (Tick) event()         {}
-func (Receive) event()      {}
-func (Propose) event()      {}
-func (Persisted) event()    {}
-func (Transfer) event()     {}
-func (Connected) event()    {}
-func (Disconnected) event() {}
-func (Health) event()       {}
-func (Standing) event()     {}
+func (Tick) event()          {}
+func (Receive) event()       {}
+func (Propose) event()       {}
+func (Persisted) event()     {}
+func (Transfer) event()      {}
+func (ChangeMembers) event() {}
+func (Connected) event()     {}
+func (Disconnected) event()  {}
+func (Health) event()        {}
+func (Standing) event()      {}

@@ -11,6 +11,7 @@ import (
 func (m *Member) Clone() *Member {
 	c := *m
 	c.ledger.runs = slices.Clone(m.ledger.runs)
+	c.changes = slices.Clone(m.changes)
 	c.election.results = slices.Clone(m.election.results)
 	c.peers = make([]*peer, len(m.peers))
 	for i, p := range m.peers {
@@ -34,7 +35,10 @@ func (m *Member) Fingerprint() uint64 {
 	f.numbers(int64(m.knownMaxTerm), int64(m.role), int64(m.durable), int64(m.epoch), int64(m.commit), int64(m.verified), int64(m.acked), int64(m.noop))
 	f.texts(m.leader, m.elder, m.heard.leader)
 	f.flags(m.fit, m.barred, m.leaderGone)
-	f.moments(m.askAt, m.heard.at, m.deadline, m.beatAt, m.handedAt)
+	f.changes(m.changes)
+	f.flags(m.isVoter)
+	f.numbers(int64(m.voters))
+	f.moments(m.settledAt, m.askAt, m.heard.at, m.deadline, m.beatAt, m.handedAt)
 	f.ledger(&m.ledger)
 	f.election(&m.election)
 	for _, p := range m.peers {
@@ -105,6 +109,16 @@ func (f *fingerprint) ledger(l *Ledger) {
 	}
 }
 
+func (f *fingerprint) changes(changes []Change) {
+	for _, c := range changes {
+		f.numbers(int64(c.At), int64(c.Term))
+		for _, s := range c.Members {
+			f.texts(s.ID)
+			f.flags(s.Learner)
+		}
+	}
+}
+
 func (f *fingerprint) election(e *election) {
 	f.flags(e.asking, e.preVote, e.transfer, e.again, e.revoted, e.yielded)
 	f.numbers(int64(e.term), int64(e.maxTerm))
@@ -116,7 +130,8 @@ func (f *fingerprint) election(e *election) {
 func (f *fingerprint) peer(p *peer) {
 	f.numbers(int64(p.state), int64(p.waterMark), int64(p.next), int64(p.asked), int64(p.commit))
 	f.moments(p.askedAt, p.grewAt, p.heardAt, p.goodSince, p.birth.askedAt, p.birth.freshAt)
-	f.flags(p.fit, p.refuses, p.standing.heard, p.standing.proven, p.standing.told, p.standing.doubted)
+	f.texts(p.seat.ID, ID(p.seat.Address))
+	f.flags(p.seat.Learner, p.voter, p.leaving, p.fit, p.refuses, p.standing.heard, p.standing.proven, p.standing.told, p.standing.doubted)
 	f.numbers(int64(p.standing.proof))
 	f.texts(ID(p.standing.incarnation))
 	for _, gone := range p.standing.gone {

@@ -17,7 +17,9 @@ func (m *Member) fresh() bool {
 // mayFound says whether this member may be of a group that begins. One that is
 // fresh itself but has heard of a member that is not is the one that was replaced:
 // the group goes on, and this one waits for its leader.
-func (m *Member) mayFound() bool { return !m.ballot.Proven && m.fresh() && m.elder == "" }
+func (m *Member) mayFound() bool {
+	return !m.ballot.Proven && m.fresh() && m.elder == "" && m.isVoter
+}
 
 // maintainFounding asks the others whether they are fresh too.
 func (m *Member) maintainFounding() {
@@ -89,7 +91,7 @@ func (m *Member) found() {
 			others++
 		}
 	}
-	if others == len(m.peers) || (m.cfg.Bootstrap && others+1 >= m.quorum()) {
+	if others == m.voters-1 || (m.cfg.Bootstrap && others+1 >= m.quorum()) {
 		m.setBallot(Ballot{Proven: true})
 		m.deadline = earlier(m.deadline, m.now.Add(m.voteInterval())) // there is no leader to wait for
 	}

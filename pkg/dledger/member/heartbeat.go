@@ -22,12 +22,13 @@ func (m *Member) sendHeartBeat(p *peer) {
 }
 
 // judgeLeader decides how to answer a heartbeat or push of leader in term. It
-// changes nothing. Success includes that leader was not known yet.
+// changes nothing. Success includes that leader was not known yet: a member that lags
+// behind does not know who has been added (Raft thesis 4.1).
 func (m *Member) judgeLeader(from, leader ID, term Term) Code {
 	switch {
 	case from == m.cfg.ID || leader == m.cfg.ID:
 		return UnexpectedMember
-	case from != leader || m.peerOf(leader) == nil:
+	case from != leader || leader == "":
 		return UnknownMember
 	case term < m.ballot.Term || !m.plausible(term):
 		return ExpiredTerm
@@ -99,15 +100,19 @@ func (m *Member) handleHeartBeatResponse(r HeartBeatResponse) {
 // quorumDeadline is when the leader will have been without answers from a quorum
 // for one election timeout (check-quorum).
 func (m *Member) quorumDeadline() time.Time {
-	if len(m.peers) == 0 {
+	needed := m.quorum() - m.own()
+	if needed == 0 {
 		return m.now.Add(m.electionTimeout())
 	}
-	heard := make([]time.Time, len(m.peers))
-	for i, p := range m.peers {
-		if p.counts() || !p.standing.heard {
-			heard[i] = p.heardAt
+	heard := make([]time.Time, 0, maxVoters)
+	for _, p := range m.peers {
+		switch {
+		case p.voter && (p.counts() || !p.standing.heard):
+			heard = append(heard, p.heardAt)
+		case p.voter:
+			heard = append(heard, time.Time{})
 		}
 	}
 	slices.SortFunc(heard, func(a, b time.Time) int { return b.Compare(a) })
-	return heard[m.quorum()-2].Add(m.electionTimeout())
+	return heard[needed-1].Add(m.electionTimeout())
 }

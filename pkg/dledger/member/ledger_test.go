@@ -156,7 +156,7 @@ func TestQuorumIndex(t *testing.T) {
 	}
 	check := func(seed uint64, size uint8) bool {
 		r := rand.New(rand.NewPCG(seed, 1))
-		marks := make([]Index, 1+int(size)%maxGroupSize)
+		marks := make([]Index, 1+int(size)%maxVoters)
 		for i := range marks {
 			marks[i] = Index(r.Int64N(12)) - 1
 		}

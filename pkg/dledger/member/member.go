@@ -15,11 +15,16 @@ const maxTermJump Term = 1 << 32
 // state maintainer owns it.
 type Member struct {
 	cfg    Config
-	peers  []*peer // the other members, in the order of their ids
+	peers  []*peer // the others, in the order of their ids
 	now    time.Time
 	update Update
 	told   RoleChange // the newest one ever put into an update
 	before snapshot   // what checkInvariants compares with
+
+	changes   []Change // the group: see membership.go
+	isVoter   bool     // this member is one
+	voters    int
+	settledAt time.Time // when the newest change was seen committed
 
 	ballot       Ballot
 	knownMaxTerm Term // the highest term heard of, adopted or not
@@ -78,14 +83,9 @@ func New(cfg Config, now time.Time, ballot Ballot, ledger Ledger) (*Member, erro
 		commit: ledger.Begin() - 1, verified: ledger.Begin() - 1, acked: NoIndex, noop: NoIndex, fit: true,
 		barred: cfg.Barred, askAt: now,
 	}
-	for _, id := range cfg.Peers {
-		if id != cfg.ID {
-			m.peers = append(m.peers, &peer{id: id, waterMark: NoIndex})
-		}
-	}
-	slices.SortFunc(m.peers, func(a, b *peer) int { return compareIDs(a.id, b.id) })
+	m.restoreChanges()
 	m.becomeFollower("", ReasonStart)
-	if len(m.peers) == 0 {
+	if m.isVoter && m.voters == 1 {
 		m.deadline = now // nobody else could lead
 	}
 	m.before = m.snapshot()
@@ -109,6 +109,8 @@ func (m *Member) Step(now time.Time, ev Event) {
 		m.handlePersisted(ev)
 	case Transfer:
 		m.handleTransfer(ev)
+	case ChangeMembers:
+		m.handleChangeMembers(ev)
 	case Connected:
 		m.handleConnected(ev)
 	case Disconnected:
@@ -157,6 +159,9 @@ func (m *Member) NextDeadline() time.Time {
 	next := m.deadline
 	if m.role == Leader {
 		next = earlier(m.beatAt, m.quorumDeadline())
+		if m.retiring() && m.transfer == nil {
+			next = m.now
+		}
 	}
 	if m.transfer != nil {
 		next = earlier(next, m.transfer.deadline)
@@ -182,8 +187,16 @@ func (m *Member) Leader() ID { return m.leader }
 
 func (m *Member) send(msg Message) { m.update.Send = append(m.update.Send, msg) }
 
-// quorum is how many members, this one included, are a majority.
-func (m *Member) quorum() int { return (len(m.peers)+1)/2 + 1 }
+// quorum is how many voters are a majority.
+func (m *Member) quorum() int { return majority(m.voters) }
+
+// own is what this member itself adds to a count of voters.
+func (m *Member) own() int {
+	if m.isVoter {
+		return 1
+	}
+	return 0
+}
 
 // peerOf is the peer with that id, nil if there is none.
 func (m *Member) peerOf(id ID) *peer {

@@ -11,7 +11,7 @@ import (
 
 func newMember(t *testing.T, ballot Ballot, ledger Ledger) *Member {
 	t.Helper()
-	m, err := New(Config{ID: "n1", Peers: []ID{"n1", "n2", "n3"}, Rand: newRand(0.5)}, epoch, ballot, ledger)
+	m, err := New(Config{ID: "n1", Members: Voters("n1", "n2", "n3"), Rand: newRand(0.5)}, epoch, ballot, ledger)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestTimeDoesNotRunBackwards(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	good := Config{ID: "n1", Peers: []ID{"n1", "n2", "n3"}, Rand: newRand(0.5)}
+	good := Config{ID: "n1", Members: Voters("n1", "n2", "n3"), Rand: newRand(0.5)}
 	empty := NewLedger(0, NoTerm, nil, NoIndex)
 	for _, c := range []struct {
 		name   string
@@ -143,12 +143,15 @@ func TestNewRefuses(t *testing.T) {
 		ledger Ledger
 		want   string
 	}{
-		{"no peers", func(c *Config) { c.Peers = nil }, Ballot{}, empty, "0 members"},
-		{"too many peers", func(c *Config) { c.Peers = strings2ids("n1 a b c d e f g h i") }, Ballot{}, empty, "10 members"},
-		{"a peer twice", func(c *Config) { c.Peers = []ID{"n1", "n2", "n2"} }, Ballot{}, empty, "one id"},
-		{"a peer without id", func(c *Config) { c.Peers = []ID{"n1", ""} }, Ballot{}, empty, "one id"},
-		{"not a peer", func(c *Config) { c.ID = "n4" }, Ballot{}, empty, "not one of Peers"},
-		{"unknown preferred leader", func(c *Config) { c.PreferredLeader = "n4" }, Ballot{}, empty, "PreferredLeader"},
+		{"no members", func(c *Config) { c.Members = nil }, Ballot{}, empty, "0 voters"},
+		{"too many members", func(c *Config) { c.Members = Voters(strings2ids("n1 a b c d e f g h i")...) }, Ballot{}, empty, "10 voters"},
+		{"a member twice", func(c *Config) { c.Members = Voters("n1", "n2", "n2") }, Ballot{}, empty, "one id"},
+		{"a member without id", func(c *Config) { c.Members = Voters("n1", "") }, Ballot{}, empty, "one id"},
+		{"not a member", func(c *Config) { c.ID = "n4" }, Ballot{}, empty, "not one of Members"},
+		{"joins what it is in", func(c *Config) { c.Joining = true }, Ballot{}, empty, "Joining"},
+		{"changes out of order", func(c *Config) {
+			c.Changes = []Change{{At: 4, Term: 2, Members: c.Members}, {At: 3, Term: 2, Members: c.Members}}
+		}, Ballot{}, empty, "Changes"},
 		{"one heartbeat", func(c *Config) { c.MaxHeartBeatLeak = 1 }, Ballot{}, empty, "MaxHeartBeatLeak"},
 		{"negative heartbeat", func(c *Config) { c.HeartBeatInterval = -1 }, Ballot{}, empty, "HeartBeatInterval"},
 		{"no vote interval", func(c *Config) { c.MinVoteInterval = time.Second }, Ballot{}, empty, "MinVoteInterval"},
@@ -179,7 +182,7 @@ func TestNames(t *testing.T) {
 	for got, want := range map[string]string{
 		Code(1).String(): "Code(1)", VoteResult(0).String(): "UNSPECIFIED", VoteResult(99).String(): "VoteResult(99)",
 		VoteOutcome(0).String(): "VoteOutcome(0)", PushType(0).String(): "PushType(0)", PushState(0).String(): "PushState(0)",
-		PushTruncate.String(): "TRUNCATE", Role(0).String(): "Role(0)",
+		ChangeOp(0).String(): "ChangeOp(0)", PushTruncate.String(): "TRUNCATE", Role(0).String(): "Role(0)",
 	} {
 		if got != want {
 			t.Errorf("got %s, want %s", got, want)

@@ -71,6 +71,9 @@ type PushRequest struct {
 	// reads Runs from the entries themselves.
 	First, Last Index
 	Runs        []Run
+	// Changes are the changes of the group among the entries, in order. The sender
+	// leaves them out; the shell of the receiver reads them from the entries.
+	Changes []Change
 	// FirstTerm is the term of the leader's entry at First; for TRUNCATE only.
 	FirstTerm Term
 }

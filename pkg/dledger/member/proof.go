@@ -13,6 +13,9 @@ import "slices"
 //     has; what it acknowledged to L lies before P.
 //   - It cannot have acknowledged anything to a leader of a later term that was
 //     elected while it lived: that leader's voters would not have taken P.
+//   - The group may have changed in between: one voter at a time, and only after the
+//     leader's own term was proven by a commit, so that majorities of one group and the
+//     next meet, and whoever wins later holds P (leader completeness).
 //   - Votes it gave in later terms went to candidates without P, who can no longer
 //     win. Votes up to T the newcomer does not repeat: it is proven in T, with its
 //     vote for L.
@@ -66,7 +69,7 @@ func (m *Member) forget(p *peer, who Incarnation) {
 
 // openProof appends the entry that will prove p.
 func (m *Member) openProof(p *peer) {
-	if p.standing.proof == NoIndex && m.transfer == nil {
+	if p.standing.proof == NoIndex && m.transfer == nil && !p.leaving {
 		p.standing.proof, _ = m.appendOwn(1, true)
 	}
 }

@@ -57,6 +57,7 @@ func (m *Member) truncateFrom(i Index) {
 		handed = m.update.Append[0].First - 1
 	}
 	m.ledger.truncateFrom(i)
+	m.undoChanges(i)
 	m.durable = min(m.durable, m.ledger.End())
 	m.acked = min(m.acked, m.ledger.End())
 	spans := m.update.Append
@@ -93,6 +94,7 @@ func (m *Member) appendPushed(r PushRequest) {
 		m.answerPush(r, InconsistentState)
 		return
 	}
+	end := m.ledger.End()
 	for i, run := range r.Runs {
 		last := r.Last
 		if i+1 < len(r.Runs) {
@@ -104,6 +106,11 @@ func (m *Member) appendPushed(r PushRequest) {
 		first := m.ledger.End() + 1
 		m.ledger.append(run.Term, last-m.ledger.End())
 		m.write(Span{First: first, Last: last, Term: run.Term})
+	}
+	for _, c := range r.Changes {
+		if c.At > end {
+			m.addChange(c)
+		}
 	}
 	m.verify(r.Last)
 	if m.durable >= r.Last {

@@ -34,10 +34,13 @@ func (s PushState) String() string {
 	return fmt.Sprintf("PushState(%d)", uint8(s))
 }
 
-// peer is another member as the leader sees it. All but the id belongs to one
-// leadership.
+// peer is another member as the leader sees it. All but the id and its seat belongs
+// to one leadership.
 type peer struct {
 	id        ID
+	seat      Seat
+	voter     bool // of the group as it is now
+	leaving   bool // not in the group any more, but may not know it
 	state     PushState
 	waterMark Index     // up to here its durable ledger is known to match the leader's
 	next      Index     // APPEND: the next entry to push; before: the one after what is compared
@@ -57,7 +60,7 @@ type peer struct {
 
 func (p *peer) reset(next Index, now time.Time) {
 	*p = peer{
-		id: p.id, birth: p.birth, refuses: p.refuses,
+		id: p.id, seat: p.seat, voter: p.voter, leaving: p.leaving, birth: p.birth, refuses: p.refuses,
 		state: PushCompare, waterMark: NoIndex, next: next, commit: NoIndex, grewAt: now, heardAt: now,
 	}
 }

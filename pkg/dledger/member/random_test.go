@@ -39,6 +39,7 @@ type world struct {
 	rng       *rand.Rand
 	now       time.Time
 	ids       []ID
+	first     []ID // the group as it began
 	nodes     map[ID]*node
 	lives     map[ID]int
 	queue     []happening
@@ -49,12 +50,14 @@ type world struct {
 	leaders   map[Term]ID
 	committed []Term // by index, over all members
 	steps     int
+	groups    bodies
+	changing  bool // the group changes now and then
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 7)), now: epoch, nodes: map[ID]*node{}, lives: map[ID]int{},
-		blocked: map[Route]bool{}, leaders: map[Term]ID{},
+		blocked: map[Route]bool{}, leaders: map[Term]ID{}, groups: bodies{},
 	}
 	for i := range []int{3, 3, 5, 2, 1, 4}[seed%6] {
 		w.ids = append(w.ids, ID(fmt.Sprintf("n%d", i+1)))
@@ -62,10 +65,11 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w.loss = []float64{0, 0.02, 0.2}[w.rng.IntN(3)]
 	w.spell = []int{30, 150, 600}[w.rng.IntN(3)]
 	for _, id := range w.ids {
-		cfg := Config{ID: id, Peers: w.ids, Incarnation: directory(id, 1), Rand: rand.New(rand.NewPCG(seed, uint64(len(w.nodes))))}
+		cfg := Config{ID: id, Members: Voters(w.ids...), Incarnation: directory(id, 1), Rand: rand.New(rand.NewPCG(seed, uint64(len(w.nodes))))}
 		if w.rng.IntN(4) == 0 {
 			cfg.PreferredLeader, cfg.PreferredCoolDown = w.ids[0], 2*time.Second
 		}
+		w.first = w.ids
 		w.nodes[id] = &node{cfg: cfg, ledger: NewLedger(0, NoTerm, nil, NoIndex)}
 		w.start(id)
 	}
@@ -123,13 +127,13 @@ func (w *world) next() {
 	if n.member == nil || (h.inc != 0 && h.inc != w.lives[h.to]) {
 		return
 	}
-	if w.steps++; w.steps > 400_000 {
+	if w.steps++; w.steps > 100_000 {
 		w.t.Fatalf("seed %d: too many steps: a message storm", w.seed)
 	}
 	if done, ok := h.ev.(Persisted); ok && done.Epoch == n.epoch {
 		n.durable = max(n.durable, min(done.Index, n.ledger.End()))
 	}
-	n.member.Step(w.now, h.ev)
+	n.member.Step(w.now, w.groups.fill(h.ev))
 	if _, ok := h.ev.(Tick); ok {
 		w.at(10*time.Millisecond, h.to, Tick{}, w.lives[h.to])
 		if w.rng.IntN(4) == 0 {
@@ -146,9 +150,13 @@ func (w *world) carryOut(id ID, n *node) {
 	if u.Ballot != nil {
 		n.ballot = *u.Ballot
 	}
+	w.groups.keep(u.Changed)
 	if u.Truncate != nil {
 		n.ledger.truncateFrom(*u.Truncate)
 		n.durable, n.epoch = min(n.durable, n.ledger.End()), n.epoch+1
+	}
+	if u.Changes != nil {
+		n.cfg.Changes = u.Changes
 	}
 	for _, s := range u.Append {
 		if s.First != n.ledger.End()+1 {
@@ -197,6 +205,10 @@ func (w *world) weather() {
 	id := w.ids[w.rng.IntN(len(w.ids))]
 	other := w.ids[w.rng.IntN(len(w.ids))]
 	n := w.nodes[id]
+	if w.changing && w.rng.IntN(3) == 0 {
+		w.change(id, other)
+		return
+	}
 	switch w.rng.IntN(9) {
 	case 0, 1:
 		if n.member == nil {
@@ -270,7 +282,8 @@ func (w *world) check(id ID, n *node, u Update) {
 // everything committed everywhere.
 func (w *world) converged() {
 	durable, leaders := 0, 0
-	for _, id := range w.ids {
+	ids := w.group()
+	for _, id := range ids {
 		n := w.nodes[id]
 		w.carryOut(id, n)
 		s := n.member.Status()
@@ -281,10 +294,10 @@ func (w *world) converged() {
 			durable++
 		}
 	}
-	if leaders != 1 || durable != len(w.ids) {
+	if leaders != 1 || durable != len(ids) {
 		for _, id := range w.ids {
 			w.t.Errorf("seed %d: %+v", w.seed, w.nodes[id].member.Status())
 		}
-		w.t.Fatalf("seed %d: not whole again: %d leaders, %d of %d members up to date (%d committed)", w.seed, leaders, durable, len(w.ids), len(w.committed))
+		w.t.Fatalf("seed %d: not whole again: %d leaders, %d of %d members up to date (%d committed)", w.seed, leaders, durable, len(ids), len(w.committed))
 	}
 }

@@ -91,7 +91,7 @@ func (m *Member) plausible(term Term) bool {
 	return term >= 0 && term <= m.ballot.Term+maxTermJump
 }
 
-// learnTerm takes note of the term in a reply of peer from. A leader that hears of
+// learnTerm takes note of the term in a reply of peer from, unless it leaves. A leader that hears of
 // a higher one is no longer sure to be needed, and whoever is in that term will
 // never follow this one: it asks the group at once whether it may lead a newer
 // term (DLedger: needIncreaseTermImmediately). Its followers do not hold their
@@ -99,7 +99,7 @@ func (m *Member) plausible(term Term) bool {
 // without this a follower that is ahead in term would be lost for good
 // (dledger#325).
 func (m *Member) learnTerm(term Term, from ID) {
-	if !m.plausible(term) || m.peerOf(from) == nil {
+	if p := m.peerOf(from); p == nil || p.leaving || !m.plausible(term) {
 		return
 	}
 	m.knownMaxTerm = max(m.knownMaxTerm, term)

@@ -14,15 +14,16 @@ import (
 var commands = map[string]func(*group, *testing.T, *datadriven.TestData){
 	"group": cmdGroup, "member": cmdMember, "tick": cmdTick, "deliver": cmdDeliver, "drop": cmdDrop,
 	"save": cmdSave, "inject": cmdInject, "settle": cmdSettle, "elect": cmdElect,
-	"write": cmdWrite, "persist": cmdPersist, "persisted": cmdPersisted, "propose": cmdPropose, "crash": cmdCrash, "wipe": cmdWipe, "restart": cmdRestart,
+	"write": cmdWrite, "persist": cmdPersist, "persisted": cmdPersisted, "propose": cmdPropose, "crash": cmdCrash, "wipe": cmdWipe, "restart": cmdRestart, "purge": cmdPurge,
 	"transfer": cmdTransfer, "connect": cmdConnect, "disconnect": cmdDisconnect, "unfit": cmdHealth, "fit": cmdHealth, "bar": cmdStanding, "clear": cmdStanding,
 	"forge": cmdForge, "state": cmdState, "ledger": cmdLedger, "peers": cmdPeers, "net": cmdNet,
+	"join": cmdJoin, "change": cmdChange, "members": cmdMembers,
 	"judge": cmdJudge, "outcome": cmdOutcome,
 }
 
 func cmdGroup(g *group, t *testing.T, d *datadriven.TestData) {
 	ids, args := words(d)
-	*g = group{nodes: map[ID]*node{}, saved: map[string]Message{}, now: epoch}
+	*g = group{nodes: map[ID]*node{}, saved: map[string]Message{}, groups: bodies{}, now: epoch}
 	fresh := slices.Contains(ids, "fresh")
 	bootstrap := slices.Contains(ids, "bootstrap")
 	for _, id := range ids {
@@ -33,7 +34,7 @@ func cmdGroup(g *group, t *testing.T, d *datadriven.TestData) {
 	for _, id := range g.ids {
 		n := &node{
 			cfg: Config{
-				ID: id, Peers: g.ids, PreferredLeader: ID(args["preferred"]), PreferredCoolDown: duration(t, d, args["cooldown"]),
+				ID: id, Members: Voters(g.ids...), PreferredLeader: ID(args["preferred"]), PreferredCoolDown: duration(t, d, args["cooldown"]),
 				MaxTransferGap: Index(number(t, d, args["gap"], 0)), Rand: newRand(0.5),
 				Incarnation: directory(id, 1), Bootstrap: bootstrap,
 			},
@@ -272,6 +273,7 @@ func cmdWipe(g *group, t *testing.T, d *datadriven.TestData) {
 		}
 		n.lives++
 		n.cfg.Incarnation = directory(ID(id), n.lives)
+		n.cfg.Changes = nil
 		n.ballot, n.ledger, n.durable = Ballot{}, NewLedger(0, NoTerm, nil, NoIndex), NoIndex
 	}
 }
@@ -343,6 +345,8 @@ func cmdForge(g *group, t *testing.T, d *datadriven.TestData) {
 		msg = VoteRequest{From: from, To: to, Term: term, LedgerEndIndex: end, LedgerEndTerm: endTerm, Transfer: a["transfer"] != ""}
 	case "prevote":
 		msg = VoteRequest{From: from, To: to, Term: term, LedgerEndIndex: end, LedgerEndTerm: endTerm, PreVote: true}
+	case "prevote-answer":
+		msg = VoteResponse{From: from, To: to, Term: term, Result: Accept, PreVote: true, RequestTerm: Term(number(t, d, a["for"], int64(term)))}
 	case "heartbeat":
 		msg = HeartBeatRequest{
 			From: from, To: to, Term: term, Leader: leader, Commit: commit,
@@ -450,13 +454,6 @@ func cmdLedger(g *group, t *testing.T, d *datadriven.TestData) {
 			parts = append(parts, span(run.First, last, run.Term))
 		}
 		g.printf("%s [%s]", id, strings.Join(parts, " "))
-	}
-}
-
-func cmdPeers(g *group, t *testing.T, d *datadriven.TestData) {
-	ids, _ := words(d)
-	for _, p := range g.node(t, d, ids[0]).member.Status().Peers {
-		g.printf("%s %v waterMark=%d next=%d fit=%v%s", p.ID, p.State, p.WaterMark, p.Next, p.Fit, mark(p.MayNotVote))
 	}
 }
 

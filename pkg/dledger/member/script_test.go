@@ -39,12 +39,13 @@ var epoch = time.Unix(1_000_000_000, 0)
 
 // group is the members of a script, their disks and the network between them.
 type group struct {
-	ids   []ID
-	nodes map[ID]*node
-	net   []Message // in the order of sending
-	saved map[string]Message
-	now   time.Time
-	out   strings.Builder
+	ids    []ID
+	nodes  map[ID]*node
+	net    []Message // in the order of sending
+	saved  map[string]Message
+	now    time.Time
+	out    strings.Builder
+	groups bodies
 }
 
 // node is one member with the disk of its shell.
@@ -176,7 +177,7 @@ func (g *group) step(id ID, ev Event) {
 	if n == nil || n.member == nil {
 		return
 	}
-	n.member.Step(g.now, ev)
+	n.member.Step(g.now, g.groups.fill(ev))
 	g.carryOut(id, n)
 }
 
@@ -192,11 +193,16 @@ func (g *group) carryOut(id ID, n *node) {
 		n.ballot = *u.Ballot
 		g.printf("%s saves ballot term=%d votedFor=%s%s", id, u.Ballot.Term, name(u.Ballot.VotedFor), proven)
 	}
+	g.groups.keep(u.Changed)
 	if u.Truncate != nil {
 		n.ledger.truncateFrom(*u.Truncate)
 		n.durable = min(n.durable, n.ledger.End())
 		n.epoch++
 		g.printf("%s truncates from %d", id, *u.Truncate)
+	}
+	if u.Changes != nil {
+		n.cfg.Changes = u.Changes
+		g.printf("%s saves groups%s", id, changesText(u.Changes))
 	}
 	for _, s := range u.Append {
 		if s.First != n.ledger.End()+1 {
@@ -207,10 +213,19 @@ func (g *group) carryOut(id ID, n *node) {
 		if s.Noop {
 			noop = " NOOP"
 		}
+		if s.Change {
+			noop = " CONFIG_CHANGE"
+		}
 		g.printf("%s writes %s%s", id, span(s.First, s.Last, s.Term), noop)
 	}
 	for _, a := range u.Answers {
 		g.printf("%s answers proposal: %v %s", id, a.Code, span(a.First, a.Last, a.Term))
+	}
+	for _, a := range u.Changed {
+		g.printf("%s answers change: %v", id, a.Code)
+	}
+	if u.Peers != nil {
+		g.printf("%s talks to%s", id, seatsText(u.Peers))
 	}
 	for _, msg := range u.Send {
 		g.net = append(g.net, msg)

@@ -25,4 +25,4 @@ func (m *Member) giveUpCandidacy() {
 func (m *Member) mayVote() bool { return m.ballot.Proven && !m.barred }
 
 // mayStand says whether this member may ask for votes.
-func (m *Member) mayStand() bool { return m.fit && m.mayVote() }
+func (m *Member) mayStand() bool { return m.fit && m.mayVote() && m.mayCampaign() }

@@ -20,9 +20,13 @@ func (m *Member) maintainAsLeader() {
 		m.becomeCandidate(ReasonNoQuorum, m.voteInterval())
 		return
 	}
-	if m.now.Before(m.beatAt) {
+	if m.retiring() && m.transfer == nil {
+		m.leave()
+	}
+	if m.role != Leader || m.now.Before(m.beatAt) {
 		return
 	}
+	m.dismiss()
 	m.sendHeartBeats()
 	m.askTransfereeAgain()
 	m.stopPushingToTheSilent()
@@ -31,6 +35,10 @@ func (m *Member) maintainAsLeader() {
 
 func (m *Member) maintainAsFollower() {
 	if m.now.Before(m.deadline) {
+		return
+	}
+	if !m.mayCampaign() {
+		m.becomeFollower("", ReasonHeartBeatLeak)
 		return
 	}
 	m.becomeCandidate(ReasonHeartBeatLeak, 0)

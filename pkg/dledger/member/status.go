@@ -22,13 +22,29 @@ type Status struct {
 	Transferee   ID   // empty: no transfer under way
 	KnownMaxTerm Term
 	LastOutcome  VoteOutcome // of the last vote round, 0 if there was none
+	Members      Members     // the group as it is now
+	Changing     bool        // the change that made it is not known to be committed
 	Peers        []PeerStatus
 }
 
-// PeerStatus is another member as a leader sees it. All but the id and MayNotVote are
+// Seat is this member's own place: VOTER, LEARNER or, if it has none, NONE.
+func (s Status) Seat() string {
+	seat, ok := s.Members.Seat(s.ID)
+	switch {
+	case !ok:
+		return "NONE"
+	case seat.Learner:
+		return "LEARNER"
+	}
+	return "VOTER"
+}
+
+// PeerStatus is another member as a leader sees it. All but the id, the seat and MayNotVote are
 // zero or NoIndex elsewhere.
 type PeerStatus struct {
 	ID        ID
+	Learner   bool
+	Leaving   bool // not in the group any more, but may not know it
 	WaterMark Index
 	Next      Index
 	State     PushState
@@ -44,6 +60,7 @@ func (m *Member) Status() Status {
 		ID: m.cfg.ID, Role: m.role, Term: m.ballot.Term, VotedFor: m.ballot.VotedFor, Leader: m.leader,
 		Begin: m.ledger.Begin(), End: m.ledger.End(), EndTerm: m.ledger.EndTerm(), Durable: m.durable, Commit: m.commit,
 		Noop: m.noop, Fit: m.fit, MayVote: m.mayVote(), Proven: m.ballot.Proven, Missing: m.missing(), KnownMaxTerm: m.knownMaxTerm, LastOutcome: m.lastOutcome,
+		Members: m.members(), Changing: m.changing(),
 		Peers: make([]PeerStatus, len(m.peers)),
 	}
 	if !s.Proven {
@@ -53,9 +70,9 @@ func (m *Member) Status() Status {
 		s.Transferee = m.transfer.to
 	}
 	for i, p := range m.peers {
-		s.Peers[i] = PeerStatus{ID: p.id, WaterMark: NoIndex, Next: NoIndex, MayNotVote: p.refuses}
+		s.Peers[i] = PeerStatus{ID: p.id, Learner: p.seat.Learner, Leaving: p.leaving, WaterMark: NoIndex, Next: NoIndex, MayNotVote: p.refuses}
 		if m.role == Leader {
-			s.Peers[i] = PeerStatus{ID: p.id, WaterMark: p.waterMark, Next: p.next, State: p.state, LastHeard: p.heardAt, Fit: p.fit, MayNotVote: p.standing.heard && !p.standing.proven}
+			s.Peers[i] = PeerStatus{ID: p.id, Learner: p.seat.Learner, Leaving: p.leaving, WaterMark: p.waterMark, Next: p.next, State: p.state, LastHeard: p.heardAt, Fit: p.fit, MayNotVote: p.standing.heard && !p.standing.proven}
 		}
 	}
 	return s

@@ -46,9 +46,9 @@ func (m *Member) judgeTransfer(to ID, p *peer) Code {
 	return Success
 }
 
-// good says whether p could lead: it lives, says it is fit, and is close.
+// good says whether p could lead: it is a voter, lives, says it is fit, and is close.
 func (m *Member) good(p *peer) bool {
-	return p.fit && m.now.Sub(p.heardAt) < m.electionTimeout() && m.ledger.End()-p.waterMark <= m.cfg.MaxTransferGap
+	return p.voter && p.fit && m.now.Sub(p.heardAt) < m.electionTimeout() && m.ledger.End()-p.waterMark <= m.cfg.MaxTransferGap
 }
 
 // closest is the good peer with the highest water mark, nil if none is good.
@@ -132,8 +132,9 @@ func (m *Member) handleTransferResponse(r TransferResponse) {
 	if m.role != Leader || t == nil || t.to != r.From || r.RequestTerm != m.ballot.Term {
 		return
 	}
-	switch r.Code {
-	case Success, ExpiredTerm, TermNotReady:
+	switch {
+	case r.Code == Success && m.retiring(): // nobody will tell it who leads next
+	case r.Code == Success, r.Code == ExpiredTerm, r.Code == TermNotReady:
 		return
 	}
 	m.finishTransfer(r.Code)
@@ -214,6 +215,11 @@ func (m *Member) handleHealth(ev Health) {
 	if m.transfer != nil {
 		return
 	}
+	m.leave()
+}
+
+// leave hands over to the closest peer that is fit, or just steps down.
+func (m *Member) leave() {
 	if p := m.closest(); p != nil {
 		m.beginTransfer(p, false)
 		return
@@ -221,8 +227,12 @@ func (m *Member) handleHealth(ev Health) {
 	m.stepDownIfUnfit()
 }
 
+// stepDownIfUnfit ends a leadership that should have been handed over.
 func (m *Member) stepDownIfUnfit() {
-	if m.role == Leader && !m.fit {
+	switch {
+	case m.retiring():
+		m.becomeFollower("", ReasonRemoved)
+	case m.role == Leader && !m.fit:
 		m.becomeCandidate(ReasonUnfit, m.electionTimeout())
 	}
 }

@@ -1,8 +1,8 @@
 package member
 
-// tally counts the answers of a vote round, the candidate's own included.
+// tally counts the answers of the voters in a vote round, the candidate's own included.
 type tally struct {
-	size      int  // members of the group
+	size      int  // voters of the group
 	valid     int  // answers of any kind
 	accepted  int  // ACCEPT
 	notReady  int  // TERM_NOT_READY: will accept when asked again
@@ -14,9 +14,9 @@ type tally struct {
 
 func (m *Member) tally() tally {
 	e := &m.election
-	t := tally{size: len(m.peers) + 1, valid: 1, accepted: 1, term: e.term, maxTerm: e.maxTerm}
-	for _, result := range e.results {
-		if result == 0 {
+	t := tally{size: m.voters, valid: m.own(), accepted: m.own(), term: e.term, maxTerm: e.maxTerm}
+	for i, result := range e.results {
+		if result == 0 || !m.peers[i].voter {
 			continue
 		}
 		t.valid++
@@ -36,13 +36,15 @@ func (m *Member) tally() tally {
 	return t
 }
 
-func (t tally) quorum(n int) bool { return n >= t.size/2+1 }
+func (t tally) quorum(n int) bool { return n >= majority(t.size) }
 
-// decided says whether answers that are still missing could not change what to do.
+// decided says whether answers that are still missing could not change what to do. A
+// candidate that is on its way out has no vote of its own: too few may have answered
+// although enough have refused.
 func (t tally) decided() bool {
 	yes := t.accepted + t.notReady
 	missing := t.size - t.valid
-	return t.maxTerm > t.term || t.quorum(yes) || !t.quorum(yes+missing)
+	return t.maxTerm > t.term || t.quorum(yes) || (t.quorum(t.valid) && !t.quorum(yes+missing))
 }
 
 // outcome is DLedger's parse of a round, its seven cases in its order. One thing

@@ -257,12 +257,14 @@ const (
 	FetchResult_FETCH_RESULT_UNSPECIFIED FetchResult = 0
 	// The response holds entries.
 	FetchResult_FETCH_RESULT_ENTRIES FetchResult = 1
-	// The entry is beyond what this member has on its disk.
+	// The entry is beyond the end of this member's ledger.
 	FetchResult_FETCH_RESULT_NOT_HERE FetchResult = 2
 	// This member's own copy is damaged.
 	FetchResult_FETCH_RESULT_DAMAGED FetchResult = 3
 	// Retention has removed the entry here.
 	FetchResult_FETCH_RESULT_PURGED FetchResult = 4
+	// This member has the entry, and not on its disk yet: ask again.
+	FetchResult_FETCH_RESULT_NOT_DURABLE FetchResult = 5
 )
 
 // Enum value maps for FetchResult.
@@ -273,6 +275,7 @@ var (
 		2: "FETCH_RESULT_NOT_HERE",
 		3: "FETCH_RESULT_DAMAGED",
 		4: "FETCH_RESULT_PURGED",
+		5: "FETCH_RESULT_NOT_DURABLE",
 	}
 	FetchResult_value = map[string]int32{
 		"FETCH_RESULT_UNSPECIFIED": 0,
@@ -280,6 +283,7 @@ var (
 		"FETCH_RESULT_NOT_HERE":    2,
 		"FETCH_RESULT_DAMAGED":     3,
 		"FETCH_RESULT_PURGED":      4,
+		"FETCH_RESULT_NOT_DURABLE": 5,
 	}
 )
 
@@ -322,7 +326,10 @@ type Header struct {
 	// request_id matches a response to its request.
 	RequestId uint64 `protobuf:"varint,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// incarnation names the sender's data directory; a wiped one gets a new name.
-	Incarnation   string `protobuf:"bytes,6,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Incarnation string `protobuf:"bytes,6,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// generation is the group's: empty until a recovery without a majority gives it
+	// another name. A request of another generation is refused.
+	Generation    string `protobuf:"bytes,7,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -395,6 +402,13 @@ func (x *Header) GetRequestId() uint64 {
 func (x *Header) GetIncarnation() string {
 	if x != nil {
 		return x.Incarnation
+	}
+	return ""
+}
+
+func (x *Header) GetGeneration() string {
+	if x != nil {
+		return x.Generation
 	}
 	return ""
 }
@@ -615,6 +629,9 @@ type MemberInfo struct {
 	Id          string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	ClientAddr  string                 `protobuf:"bytes,2,opt,name=client_addr,json=clientAddr,proto3" json:"client_addr,omitempty"`
 	Incarnation string                 `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// peer_addr is the host:port of its peer listener, for receivers that do not know
+	// it yet: those that are being added, or were away while it was.
+	PeerAddr string `protobuf:"bytes,21,opt,name=peer_addr,json=peerAddr,proto3" json:"peer_addr,omitempty"`
 	// trouble is why the member should not lead, in words for a person to read: its
 	// disk is full, or hangs. Empty: nothing is known against it.
 	Trouble       string `protobuf:"bytes,20,opt,name=trouble,proto3" json:"trouble,omitempty"`
@@ -669,6 +686,13 @@ func (x *MemberInfo) GetClientAddr() string {
 func (x *MemberInfo) GetIncarnation() string {
 	if x != nil {
 		return x.Incarnation
+	}
+	return ""
+}
+
+func (x *MemberInfo) GetPeerAddr() string {
+	if x != nil {
+		return x.PeerAddr
 	}
 	return ""
 }
@@ -1450,10 +1474,13 @@ type FetchResponse struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	From   string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
 	Result FetchResult            `protobuf:"varint,2,opt,name=result,proto3,enum=dledger.v1.FetchResult" json:"result,omitempty"`
-	// first_index and last_index are the range in entries; or both the entry that
-	// this member does not have.
+	// first_index and last_index are the range in entries; or the range of which this
+	// member has none, for the same reason: at least the entry that comes next.
 	FirstIndex int64 `protobuf:"varint,3,opt,name=first_index,json=firstIndex,proto3" json:"first_index,omitempty"`
 	LastIndex  int64 `protobuf:"varint,4,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"`
+	// term is that of the entries which are damaged here, so that it is known whether
+	// they are the ones that were asked for. Else 0.
+	Term int64 `protobuf:"varint,5,opt,name=term,proto3" json:"term,omitempty"`
 	// entries are whole entries as docs/format/commitlog.md draws them.
 	Entries       []byte `protobuf:"bytes,15,opt,name=entries,proto3" json:"entries,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1518,6 +1545,13 @@ func (x *FetchResponse) GetLastIndex() int64 {
 	return 0
 }
 
+func (x *FetchResponse) GetTerm() int64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
 func (x *FetchResponse) GetEntries() []byte {
 	if x != nil {
 		return x.Entries
@@ -1530,7 +1564,7 @@ var File_dledger_v1_dledger_proto protoreflect.FileDescriptor
 const file_dledger_v1_dledger_proto_rawDesc = "" +
 	"\n" +
 	"\x18dledger/v1/dledger.proto\x12\n" +
-	"dledger.v1\"\xa2\x01\n" +
+	"dledger.v1\"\xc2\x01\n" +
 	"\x06Header\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x14\n" +
@@ -1539,7 +1573,10 @@ const file_dledger_v1_dledger_proto_rawDesc = "" +
 	"\x02to\x18\x04 \x01(\tR\x02to\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x05 \x01(\x04R\trequestId\x12 \n" +
-	"\vincarnation\x18\x06 \x01(\tR\vincarnation\"\x90\x02\n" +
+	"\vincarnation\x18\x06 \x01(\tR\vincarnation\x12\x1e\n" +
+	"\n" +
+	"generation\x18\a \x01(\tR\n" +
+	"generation\"\x90\x02\n" +
 	"\vVoteRequest\x12*\n" +
 	"\x06header\x18\x01 \x01(\v2\x12.dledger.v1.HeaderR\x06header\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x03R\x04term\x12\x1c\n" +
@@ -1558,13 +1595,14 @@ const file_dledger_v1_dledger_proto_rawDesc = "" +
 	"\x04from\x18\x05 \x01(\tR\x04from\x12!\n" +
 	"\frequest_term\x18\x06 \x01(\x03R\vrequestTerm\x12\x14\n" +
 	"\x05asker\x18\a \x01(\tR\x05asker\x12\x14\n" +
-	"\x05fresh\x18\b \x01(\bR\x05fresh\"y\n" +
+	"\x05fresh\x18\b \x01(\bR\x05fresh\"\x96\x01\n" +
 	"\n" +
 	"MemberInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vclient_addr\x18\x02 \x01(\tR\n" +
 	"clientAddr\x12 \n" +
-	"\vincarnation\x18\x03 \x01(\tR\vincarnation\x12\x18\n" +
+	"\vincarnation\x18\x03 \x01(\tR\vincarnation\x12\x1b\n" +
+	"\tpeer_addr\x18\x15 \x01(\tR\bpeerAddr\x12\x18\n" +
 	"\atrouble\x18\x14 \x01(\tR\atrouble\"\xd2\x02\n" +
 	"\x10HeartBeatRequest\x12*\n" +
 	"\x06header\x18\x01 \x01(\v2\x12.dledger.v1.HeaderR\x06header\x12\x12\n" +
@@ -1649,14 +1687,15 @@ const file_dledger_v1_dledger_proto_rawDesc = "" +
 	"\vfirst_index\x18\x02 \x01(\x03R\n" +
 	"firstIndex\x12\x1d\n" +
 	"\n" +
-	"last_index\x18\x03 \x01(\x03R\tlastIndex\"\xae\x01\n" +
+	"last_index\x18\x03 \x01(\x03R\tlastIndex\"\xc2\x01\n" +
 	"\rFetchResponse\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12/\n" +
 	"\x06result\x18\x02 \x01(\x0e2\x17.dledger.v1.FetchResultR\x06result\x12\x1f\n" +
 	"\vfirst_index\x18\x03 \x01(\x03R\n" +
 	"firstIndex\x12\x1d\n" +
 	"\n" +
-	"last_index\x18\x04 \x01(\x03R\tlastIndex\x12\x18\n" +
+	"last_index\x18\x04 \x01(\x03R\tlastIndex\x12\x12\n" +
+	"\x04term\x18\x05 \x01(\x03R\x04term\x12\x18\n" +
 	"\aentries\x18\x0f \x01(\fR\aentries*\xa9\x04\n" +
 	"\fResponseCode\x12\x1d\n" +
 	"\x19RESPONSE_CODE_UNSPECIFIED\x10\x00\x12\x1a\n" +
@@ -1695,13 +1734,14 @@ const file_dledger_v1_dledger_proto_rawDesc = "" +
 	"\x11PUSH_TYPE_COMPARE\x10\x01\x12\x16\n" +
 	"\x12PUSH_TYPE_TRUNCATE\x10\x02\x12\x14\n" +
 	"\x10PUSH_TYPE_APPEND\x10\x03\x12\x14\n" +
-	"\x10PUSH_TYPE_COMMIT\x10\x04*\x93\x01\n" +
+	"\x10PUSH_TYPE_COMMIT\x10\x04*\xb1\x01\n" +
 	"\vFetchResult\x12\x1c\n" +
 	"\x18FETCH_RESULT_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14FETCH_RESULT_ENTRIES\x10\x01\x12\x19\n" +
 	"\x15FETCH_RESULT_NOT_HERE\x10\x02\x12\x18\n" +
 	"\x14FETCH_RESULT_DAMAGED\x10\x03\x12\x17\n" +
-	"\x13FETCH_RESULT_PURGED\x10\x042\xf9\x02\n" +
+	"\x13FETCH_RESULT_PURGED\x10\x04\x12\x1c\n" +
+	"\x18FETCH_RESULT_NOT_DURABLE\x10\x052\xf9\x02\n" +
 	"\x0eDLedgerService\x129\n" +
 	"\x04Vote\x12\x17.dledger.v1.VoteRequest\x1a\x18.dledger.v1.VoteResponse\x12H\n" +
 	"\tHeartBeat\x12\x1c.dledger.v1.HeartBeatRequest\x1a\x1d.dledger.v1.HeartBeatResponse\x12=\n" +

@@ -25,7 +25,13 @@ type OfferSeedRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Header *Header                `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	// resume is the id of the seed that the caller holds a part of; empty: none.
-	Resume        string `protobuf:"bytes,2,opt,name=resume,proto3" json:"resume,omitempty"`
+	Resume string `protobuf:"bytes,2,opt,name=resume,proto3" json:"resume,omitempty"`
+	// state_only asks for a state to go with the caller's own ledger. The ledger of
+	// such a seed begins right behind the state, and is not installed. Any member
+	// gives it. FAILED_PRECONDITION: the state here does not cover enough.
+	StateOnly bool `protobuf:"varint,3,opt,name=state_only,json=stateOnly,proto3" json:"state_only,omitempty"`
+	// covers is the entry that the state must have applied, if state_only.
+	Covers        int64 `protobuf:"varint,4,opt,name=covers,proto3" json:"covers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -72,6 +78,20 @@ func (x *OfferSeedRequest) GetResume() string {
 		return x.Resume
 	}
 	return ""
+}
+
+func (x *OfferSeedRequest) GetStateOnly() bool {
+	if x != nil {
+		return x.StateOnly
+	}
+	return false
+}
+
+func (x *OfferSeedRequest) GetCovers() int64 {
+	if x != nil {
+		return x.Covers
+	}
+	return 0
 }
 
 type OfferSeedResponse struct {
@@ -254,10 +274,13 @@ var File_dledger_v1_seed_proto protoreflect.FileDescriptor
 const file_dledger_v1_seed_proto_rawDesc = "" +
 	"\n" +
 	"\x15dledger/v1/seed.proto\x12\n" +
-	"dledger.v1\x1a\x18dledger/v1/dledger.proto\"V\n" +
+	"dledger.v1\x1a\x18dledger/v1/dledger.proto\"\x8d\x01\n" +
 	"\x10OfferSeedRequest\x12*\n" +
 	"\x06header\x18\x01 \x01(\v2\x12.dledger.v1.HeaderR\x06header\x12\x16\n" +
-	"\x06resume\x18\x02 \x01(\tR\x06resume\"/\n" +
+	"\x06resume\x18\x02 \x01(\tR\x06resume\x12\x1d\n" +
+	"\n" +
+	"state_only\x18\x03 \x01(\bR\tstateOnly\x12\x16\n" +
+	"\x06covers\x18\x04 \x01(\x03R\x06covers\"/\n" +
 	"\x11OfferSeedResponse\x12\x1a\n" +
 	"\bmanifest\x18\x01 \x01(\fR\bmanifest\"\x96\x01\n" +
 	"\x0fReadSeedRequest\x12*\n" +
