@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,7 +23,7 @@ func newAdmin(streams cli.Streams) *cobra.Command {
 	a := &admin{streams: streams, output: cli.NewOutput()}
 	cmd := &cobra.Command{
 		Use:   "admin",
-		Short: "Look after a cluster: status, topics, leadership",
+		Short: "Look after a cluster: status, topics, messages, consumer groups, dead letters, leadership, members",
 		Long: `Look after a cluster. Any broker can be asked; what only the leader can do is
 forwarded to it.
 
@@ -33,12 +32,26 @@ forwarded to it.
 	a.server.Register(cmd.PersistentFlags())
 	cmd.PersistentFlags().DurationVar(&a.timeout, "timeout", 10*time.Second, "how long to try")
 	cmd.PersistentFlags().VarP(&a.output, "output", "o", "how to print")
-	addCommands(cmd, newStatus(a), newTopic(a), newTransfer(a))
+	addCommands(cmd, newStatus(a), newTopic(a), newTransfer(a), newMember(a), newGroup(a), newMessage(a), newDLQ(a))
 	return cmd
 }
 
-// with runs do with a connection to the cluster.
+// with runs do with a connection to the cluster, for no longer than --timeout.
 func (a *admin) with(ctx context.Context, do func(context.Context, *client.Admin) error) error {
+	return a.connected(ctx, func(ctx context.Context, admin *client.Admin) error {
+		ctx, cancel := context.WithTimeout(ctx, a.timeout)
+		defer cancel()
+		return do(ctx, admin)
+	})
+}
+
+// connected runs do with a connection to the cluster; --timeout bounds the making of it.
+func (a *admin) connected(ctx context.Context, do func(context.Context, *client.Admin) error) error {
+	return a.dialed(ctx, func(ctx context.Context, c *client.Client) error { return do(ctx, c.Admin()) })
+}
+
+// dialed is connected for what needs the whole client.
+func (a *admin) dialed(ctx context.Context, do func(context.Context, *client.Client) error) error {
 	seeds, err := a.server.Seeds()
 	if err != nil {
 		return err
@@ -52,9 +65,7 @@ func (a *admin) with(ctx context.Context, do func(context.Context, *client.Admin
 		return err
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	defer cancel()
-	return do(ctx, c.Admin())
+	return do(ctx, c)
 }
 
 // print prints a value: as JSON, or as the table made of it.
@@ -63,121 +74,6 @@ func (a *admin) print(v any, header []any, rows [][]any) error {
 		return cli.PrintJSON(a.streams.Out, v)
 	}
 	return cli.PrintTable(a.streams.Out, header, rows)
-}
-
-// topic is a topic as `-o json` shows it.
-type topic struct {
-	Name    string    `json:"name"`
-	Created time.Time `json:"created"`
-	Queues  []queue   `json:"queues"`
-}
-
-type queue struct {
-	Queue    int   `json:"queue"`
-	First    int64 `json:"first_offset"`
-	End      int64 `json:"end_offset"`
-	Messages int64 `json:"messages"`
-}
-
-func toTopic(t *client.Topic) topic {
-	out := topic{Name: t.Name, Created: t.Created, Queues: []queue{}}
-	for _, q := range t.Queues {
-		out.Queues = append(out.Queues, queue{q.Queue, q.First, q.End, q.End - q.First})
-	}
-	return out
-}
-
-func newTopic(a *admin) *cobra.Command {
-	cmd := &cobra.Command{Use: "topic", Short: "Create, list, describe and delete topics"}
-	addCommands(cmd, newTopicCreate(a), newTopicList(a), newTopicDescribe(a), newTopicDelete(a))
-	return cmd
-}
-
-func newTopicCreate(a *admin) *cobra.Command {
-	queues := 1
-	cmd := &cobra.Command{
-		Use:   "create NAME",
-		Short: "Create a topic",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(cmd.Context(), func(ctx context.Context, admin *client.Admin) error {
-				t, err := admin.CreateTopic(ctx, args[0], queues)
-				if err != nil {
-					return fmt.Errorf("topic %q: %w", args[0], err)
-				}
-				return a.print(toTopic(t), []any{"topic", "queues"}, [][]any{{t.Name, len(t.Queues)}})
-			})
-		},
-	}
-	cmd.Flags().IntVar(&queues, "queues", 1, "how many queues it has; order is kept within a queue")
-	return cmd
-}
-
-// listed is a topic as `topic list -o json` shows it.
-type listed struct {
-	Name    string    `json:"name"`
-	Queues  int       `json:"queues"`
-	Created time.Time `json:"created"`
-}
-
-func newTopicList(a *admin) *cobra.Command {
-	return &cobra.Command{
-		Use:   "list",
-		Short: "List the topics",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.with(cmd.Context(), func(ctx context.Context, admin *client.Admin) error {
-				topics, err := admin.ListTopics(ctx)
-				if err != nil {
-					return err
-				}
-				all, rows := []listed{}, [][]any{}
-				for _, t := range topics {
-					all = append(all, listed{t.Name, len(t.Queues), t.Created})
-					rows = append(rows, []any{t.Name, len(t.Queues), t.Created.Format(time.DateTime)})
-				}
-				return a.print(all, []any{"topic", "queues", "created"}, rows)
-			})
-		},
-	}
-}
-
-func newTopicDescribe(a *admin) *cobra.Command {
-	return &cobra.Command{
-		Use:   "describe NAME",
-		Short: "Show what the queues of a topic hold",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(cmd.Context(), func(ctx context.Context, admin *client.Admin) error {
-				t, err := admin.DescribeTopic(ctx, args[0])
-				if err != nil {
-					return fmt.Errorf("topic %q: %w", args[0], err)
-				}
-				rows := [][]any{}
-				for _, q := range toTopic(t).Queues {
-					rows = append(rows, []any{args[0] + "/" + strconv.Itoa(q.Queue), q.First, q.End, q.Messages})
-				}
-				return a.print(toTopic(t), []any{"queue", "first", "end", "messages"}, rows)
-			})
-		},
-	}
-}
-
-func newTopicDelete(a *admin) *cobra.Command {
-	return &cobra.Command{
-		Use:   "delete NAME",
-		Short: "Delete a topic with its messages",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(cmd.Context(), func(ctx context.Context, admin *client.Admin) error {
-				if err := admin.DeleteTopic(ctx, args[0]); err != nil {
-					return fmt.Errorf("topic %q: %w", args[0], err)
-				}
-				deleted := map[string]string{"deleted": args[0]}
-				return a.print(deleted, []any{"deleted"}, [][]any{{args[0]}})
-			})
-		},
-	}
 }
 
 // transferred is the outcome of a transfer as `-o json` shows it.

@@ -20,6 +20,13 @@ type memberStatus struct {
 	Reachable bool   `json:"reachable"`
 	Error     string `json:"error,omitempty"`
 	Role      string `json:"role"`
+	// Seat is VOTER, LEARNER or NONE; Outcast says why the member is not, or seems not
+	// to be, in the group, and what to do; empty: it is.
+	Seat    string `json:"seat"`
+	Outcast string `json:"outcast,omitempty"`
+	// Generation names the group since the last recovery without a majority.
+	Generation string     `json:"generation,omitempty"`
+	Recoveries []recovery `json:"recoveries,omitempty"`
 	// Standing says why the member may not vote, and what to do; empty: it may.
 	Standing         string `json:"standing,omitempty"`
 	Serving          bool   `json:"serving"`
@@ -79,7 +86,7 @@ func toMemberStatus(n client.NodeStatus) memberStatus {
 		ClientAddr: s.GetClientAddr(), SeedBytes: s.GetSeedBytes(), SeedTotalBytes: s.GetSeedTotalBytes(),
 		LogHash: fmt.Sprintf("%08x", s.GetLogHash()), LogHashIndex: s.GetLogHashIndex(), StateHash: fmt.Sprintf("%08x", s.GetStateHash()),
 		Durability: s.GetDurability(), ClusterID: s.GetClusterId(), Incarnation: s.GetIncarnation(), Version: s.GetVersion(),
-		Suspect:  suspect,
+		Suspect: suspect, Seat: s.GetSeat(), Outcast: s.GetOutcast(), Generation: s.GetGroup().GetGeneration(), Recoveries: toRecoveries(s.GetGroup()),
 		ReadOnly: s.GetReadOnly(), Trouble: s.GetTrouble(), DiskFreeBytes: s.GetDiskFreeBytes(), DiskTotalBytes: s.GetDiskTotalBytes(),
 	}
 }
@@ -149,12 +156,20 @@ func suspectMark(ranges []suspectRange) string {
 func (a *admin) printStatus(members []memberStatus) error {
 	header := []any{"member", "role", "term", "leader", "begin", "end", "end term", "durable", "commit", "applied", "log hash", "durability", "disk", "clients"}
 	var rows [][]any
+	var notes []string
 	for _, m := range members {
 		if !m.Reachable {
 			rows = append(rows, []any{m.ID, "UNREACHABLE", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", m.ClientAddr})
 			continue
 		}
 		role := m.Role
+		switch {
+		case m.Outcast != "":
+			role += " (NOT IN THE GROUP)"
+			notes = append(notes, m.ID+": "+m.Outcast)
+		case m.Seat == "LEARNER":
+			role += " (learner)"
+		}
 		if m.Role == "LEADER" && !m.Serving {
 			role += " (not ready)"
 		}
@@ -170,5 +185,13 @@ func (a *admin) printStatus(members []memberStatus) error {
 			m.CommitIndex, m.AppliedIndex, fmt.Sprintf("%s@%d", m.LogHash, m.LogHashIndex), m.Durability, m.disk(), m.ClientAddr,
 		})
 	}
-	return a.print(members, header, rows)
+	if err := a.print(members, header, rows); err != nil || a.output.Value == "json" {
+		return err
+	}
+	for _, note := range notes {
+		if _, err := fmt.Fprintln(a.streams.Out, note); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -58,6 +58,10 @@ func TestWrongCommandLines(t *testing.T) {
 		{"not a server", []string{"admin", "--server", "nonsense", "status"}, 2, `server "nonsense": want HOST:PORT`},
 		{"nobody healthy", []string{"check", "ready", "--http-addr", "127.0.0.1:1"}, 1, "(exit 1, NOT_READY)"},
 		{"demo too short", []string{"demo", "--every", "1s"}, 2, "--every is shorter than 3s"},
+		{"nothing to recover", []string{"recover", "--data", filepath.Join(dir, "none")}, 2, "holds no IDENTITY file: it is nobody's. Nothing was changed"},
+		{"joins nobody", []string{"config", "check", "--join"}, 2, "cluster.join needs cluster.peers"},
+		{"member without an address", []string{"admin", "member", "add", "n4"}, 2, "(exit 2, USAGE)"},
+		{"no such member command", []string{"admin", "member", "ad"}, 2, `did you mean "add"?`},
 		{"unknown output", []string{"version", "-o", "xml"}, 2, "want one of table, json"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -73,7 +77,7 @@ func TestWrongCommandLines(t *testing.T) {
 }
 
 func TestHelpFitsAScreen(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"admin", "--help"}, {"demo", "--help"}, {"config", "print", "--help"}} {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"admin", "--help"}, {"demo", "--help"}, {"recover", "--help"}, {"admin", "member", "--help"}, {"config", "print", "--help"}} {
 		stdout, _, code := run(t, args...)
 		if n := strings.Count(stdout, "\n"); code != 0 || n > 48 {
 			t.Errorf("broker %s: %d lines, exit %d", strings.Join(args, " "), n, code)

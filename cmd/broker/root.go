@@ -28,6 +28,7 @@ func newRoot(streams cli.Streams) *cobra.Command {
 		demo.NewCommand(streams, versionText()),
 		newAdmin(streams),
 		newCheck(streams),
+		newRecover(streams),
 		newConfig(streams),
 		newVerify(streams),
 		newVersion(streams),

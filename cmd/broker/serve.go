@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -47,6 +48,11 @@ func serve(ctx context.Context, cfg *broker.Config, logs io.Writer) error {
 		cfg.Logger.Warn(warning)
 	}
 	cfg.LimitMemory()
+	cfg.Fatal = func(err error) {
+		err = startError(err)
+		_, _ = fmt.Fprintln(logs, cli.Describe("broker", err))
+		os.Exit(int(cli.ExitCodeOf(err)))
+	}
 	return startError(broker.Serve(ctx, *cfg, nil))
 }
 

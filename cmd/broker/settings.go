@@ -48,6 +48,7 @@ var settingFlags = []struct{ flag, path, value, usage string }{
 
 // settingSwitches are those that are on or off.
 var settingSwitches = []struct{ flag, path, usage string }{
+	{"join", "cluster.join", "wait to be added to the group that --peers names (broker admin member add)"},
 	{"bootstrap", "cluster.bootstrap", "let a majority of new members begin a group without the rest; only for its very first start"},
 	{"insecure", "insecure", "allow plain text on addresses other than loopback"},
 }

@@ -3,8 +3,7 @@ package main
 import (
 	"errors"
 	"os"
-	"strconv"
-	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,45 +21,21 @@ type program struct {
 // flags are the command line's settings.
 type flags struct {
 	server    cli.ServerFlags
-	from      startFlag
+	from      cli.Start
+	group     string
+	receive   bool
+	invisible time.Duration
+	attempts  int
+	fifo      bool
 	queues    []int
+	tag       string
+	filter    string
 	count     cli.Count
 	follow    bool
 	exitAtEnd bool
 	output    cli.Choice
 	bench     bool
-}
-
-// startFlag is where reading begins.
-type startFlag struct {
-	text string
-	at   client.StartAt
-}
-
-// String returns the flag's text.
-func (f *startFlag) String() string { return f.text }
-
-// Type is what --help shows as the kind of the value.
-func (f *startFlag) Type() string { return "earliest|latest|@OFFSET" }
-
-// Set reads earliest, latest or @OFFSET.
-func (f *startFlag) Set(s string) error {
-	f.text = s
-	switch s {
-	case "earliest":
-		f.at = client.Earliest()
-		return nil
-	case "latest":
-		f.at = client.Latest()
-		return nil
-	}
-	if number, ok := strings.CutPrefix(s, "@"); ok {
-		if n, err := strconv.ParseInt(number, 10, 64); err == nil && n >= 0 {
-			f.at = client.Offset(n)
-			return nil
-		}
-	}
-	return errors.New("want earliest, latest or @OFFSET, such as @812")
+	exec      execFlags
 }
 
 const long = `Print the committed messages of a topic, in order per queue.
@@ -69,16 +44,36 @@ On a terminal messages are shown readably and new ones are waited for; in a pipe
 the bare values of what is there are written, one per line. Nothing is committed:
 reading twice prints the same.
 
+With --group it reads as a member of a consumer group, until it is ended: it shares the
+queues with the others, goes on where the group is, and commits what was written out. With
+--receive the group is a work-queue group: any number of consumers share every queue, and each
+message is acknowledged by itself when it was written out.
+
+With --exec each message is given to a command of the shell: the value is its stdin, and
+MESSAGE_TOPIC, _QUEUE, _OFFSET, _TIMESTAMP_MS, _ATTEMPT, _KEY, _TAG, _ID and _GROUP are in its
+environment, each header as MESSAGE_HEADER_NAME and all of them exactly, as JSON, in
+MESSAGE_HEADERS. A key that no variable can hold is in MESSAGE_KEY_BASE64. Exit code 0 means
+done, and only what is done is committed; else the same message comes again after --backoff,
+then twice that, up to a minute, while the rest of its queue waits. With --receive too, it is
+the group's policy that says when, others go on meanwhile, and --count counts attempts.
+
 ` + cli.ExitHelp
 
 const examples = `  consumer orders
   consumer orders --from @812 --queue 0 -n 10 -o jsonl
-  consumer orders -o value --follow | grep error`
+  consumer orders --from 2026-11-22T09:30 -n 10
+  consumer orders --tag 'paid || refunded'
+  consumer orders --filter "region = 'EU' AND price > 10"
+  consumer orders -o value --follow | grep error
+  consumer orders -g billing -o jsonl
+  consumer orders -g packing --receive -o jsonl
+  consumer orders -g billing --exec ./bill --workers 4 --attempts 5 --on-failure skip
+  consumer packing -g packing --receive --exec ./pack --workers 8`
 
 func (p *program) command() *cobra.Command {
 	f := &p.flags
-	f.output = cli.NewChoice("", "pretty", "value", "jsonl")
-	f.from = startFlag{text: "earliest", at: client.Earliest()}
+	f.output = cli.NewChoice("", "pretty", "value", "jsonl", "json")
+	f.from = cli.Start{Text: "earliest", At: client.Earliest()}
 	cmd := &cobra.Command{
 		Use: "consumer TOPIC", Short: "Print the messages of a topic", Long: long, Example: examples,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -97,13 +92,21 @@ func (p *program) command() *cobra.Command {
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	f.server.Register(fs)
-	fs.Var(&f.from, "from", "where to begin in each queue")
+	fs.StringVarP(&f.group, "group", "g", "", "read as a member of this consumer group and commit")
+	fs.BoolVar(&f.receive, "receive", false, "the group is a work-queue group: receive single messages, acknowledge what was written")
+	fs.DurationVar(&f.invisible, "invisible", 30*time.Second, "with --receive: how long nobody else is given a message")
+	fs.IntVar(&f.attempts, "max-attempts", 0, "with --receive, if it makes the group: attempts until a message is a dead letter (default 16, -1: never)")
+	fs.BoolVar(&f.fifo, "fifo", false, "with --receive, if it makes the group: messages of one message group one after the other")
+	fs.Var(&f.from, "from", "where to begin in each queue; in a group where it has not begun yet")
 	fs.IntSliceVar(&f.queues, "queue", nil, "read these queues only")
+	fs.StringVar(&f.tag, "tag", "", "only messages with one of these tags, such as 'paid || refunded'")
+	fs.StringVar(&f.filter, "filter", "", "only messages of which this SQL92 expression is true, such as \"region = 'EU' AND price > 10\"")
 	fs.VarP(&f.count, "count", "n", "end after so many messages; 0 is no limit")
 	fs.BoolVarP(&f.follow, "follow", "f", false, "wait for new messages (default on a terminal)")
 	fs.BoolVar(&f.exitAtEnd, "exit-at-end", false, "end with what is there at the start (default in a pipe)")
-	fs.VarP(&f.output, "output", "o", "how to print (default pretty on a terminal, value in a pipe)")
+	fs.VarP(&f.output, "output", "o", "how to print (default pretty on a terminal, value in a pipe); json only for the result of --bench")
 	fs.BoolVar(&f.bench, "bench", false, "print no messages but the rate as JSON")
+	f.exec.register(fs)
 	cmd.AddCommand(cli.VersionCommand("consumer"))
 	return cmd
 }
@@ -114,6 +117,18 @@ func (p *program) defaults(followGiven bool) error {
 	if f.follow && f.exitAtEnd {
 		return cli.Usagef("--follow and --exit-at-end exclude each other")
 	}
+	if f.output.Value == "json" && !f.bench {
+		return cli.Usagef("-o json is for --bench; messages are pretty, value or jsonl")
+	}
+	if f.tag != "" && f.filter != "" {
+		return cli.Usagef("--tag and --filter exclude each other: TAGS = 'x' in a filter is the tag")
+	}
+	if err := f.checkReceive(); err != nil {
+		return err
+	}
+	if err := errors.Join(f.checkGroup(), f.exec.check(f)); err != nil {
+		return err
+	}
 	terminal := cli.IsTerminal(p.streams.Out)
 	if f.output.Value == "" {
 		f.output.Value = "value"
@@ -122,10 +137,21 @@ func (p *program) defaults(followGiven bool) error {
 		}
 	}
 	if !followGiven && !f.exitAtEnd {
-		f.follow = terminal && !f.bench
+		f.follow = f.group != "" || terminal && !f.bench
 	}
 	f.exitAtEnd = !f.follow
 	return nil
+}
+
+// wanted is which messages are asked for.
+func (f *flags) wanted() client.Filter {
+	switch {
+	case f.filter != "":
+		return client.SQLFilter(f.filter)
+	case f.tag != "":
+		return client.TagFilter(f.tag)
+	}
+	return client.Filter{}
 }
 
 // colors tells whether the output may have some.

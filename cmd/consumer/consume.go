@@ -18,10 +18,13 @@ import (
 // consuming is one run over a topic.
 type consuming struct {
 	*program
-	consumer *client.Consumer
+	consumer *client.Consumer // nil in a group
+	group    finisher         // nil without one
+	reader   reader
 	topic    string
 	out      *bufio.Writer
 	print    printer
+	from     map[int]int64 // where queues with an end are read from
 	ends     map[int]int64 // of queues that are not read to their end; nil: no end
 	count    int64
 	bytes    int64
@@ -62,10 +65,14 @@ func (r *consuming) run(ctx context.Context) error {
 		return err
 	}
 	defer cl.Close() // reading is over then
-	r.consumer, err = cl.Consumer(ctx, client.ConsumerConfig{Topic: r.topic, Queues: r.flags.queues, From: r.flags.from.at})
+	if r.flags.group != "" {
+		return r.runGroup(ctx, cl)
+	}
+	r.consumer, err = cl.Consumer(ctx, client.ConsumerConfig{Topic: r.topic, Queues: r.flags.queues, From: r.flags.from.At, Filter: r.flags.wanted()})
 	if err != nil {
 		return err
 	}
+	r.reader = r.consumer
 	if r.flags.exitAtEnd {
 		if err := r.findEnds(ctx); err != nil {
 			return err
@@ -75,13 +82,55 @@ func (r *consuming) run(ctx context.Context) error {
 	return r.read(ctx)
 }
 
+// runGroup reads as a member of a group and leaves it in good order.
+func (r *consuming) runGroup(ctx context.Context, cl *client.Client) (err error) {
+	read := r.read
+	switch {
+	case r.flags.receive:
+		var w *received
+		if w, err = r.receiveFor(ctx, cl, r.topic); err == nil && r.flags.exec.command != "" {
+			read = func(ctx context.Context) error { return r.execReceived(ctx, w) }
+		}
+		r.group = w
+	case r.flags.exec.command != "":
+		e := newExecution(r)
+		e.member, err = r.joinGroup(ctx, cl, r.topic, e.revoked)
+		read, r.group = e.run, e.member
+	default:
+		r.group, err = r.joinGroup(ctx, cl, r.topic, nil)
+	}
+	if err != nil {
+		return err
+	}
+	r.reader, r.began = r.group, time.Now()
+	err = read(ctx)
+	if e := r.flush(); err == nil {
+		err = e
+	}
+	if e := r.group.end(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// flush writes our buffer out; what was in it is finished then, and only then.
+func (r *consuming) flush() error {
+	if err := r.out.Flush(); err != nil {
+		return err
+	}
+	if r.group != nil {
+		return r.group.flushed()
+	}
+	return nil
+}
+
 // findEnds notes where each queue ends now.
 func (r *consuming) findEnds(ctx context.Context) error {
 	ranges, err := r.consumer.Ranges(ctx)
 	if err != nil {
 		return err
 	}
-	r.ends = map[int]int64{}
+	r.from, r.ends = map[int]int64{}, map[int]int64{}
 	for _, q := range ranges {
 		at, err := r.consumer.Position(q.Queue)
 		if err != nil {
@@ -89,7 +138,7 @@ func (r *consuming) findEnds(ctx context.Context) error {
 		}
 		// A start above the end is read all the same: the error says so.
 		if at != q.End {
-			r.ends[q.Queue] = q.End
+			r.from[q.Queue], r.ends[q.Queue] = at, q.End
 		}
 	}
 	return nil
@@ -97,20 +146,39 @@ func (r *consuming) findEnds(ctx context.Context) error {
 
 func (r *consuming) read(ctx context.Context) error {
 	for r.ends == nil || len(r.ends) > 0 {
-		m, ok, err := r.consumer.TryNext()
-		if err == nil && !ok {
-			if err = r.out.Flush(); err == nil { // nothing waits in our buffer while we wait
-				m, err = r.consumer.Next(ctx)
-			}
-		}
-		if err == nil {
+		m, ok, err := r.reader.TryNext()
+		switch {
+		case err != nil:
+		case ok:
 			err = r.take(&m)
+		default:
+			if err = r.pass(); err == nil {
+				err = r.flush() // nothing waits in our buffer while we wait
+			}
+			if err == nil && (r.ends == nil || len(r.ends) > 0) {
+				err = r.reader.Await(ctx)
+			}
 		}
 		if errors.Is(err, errEnough) {
 			return nil
 		}
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// pass crosses off the queues that were read to their end, also if a filter wanted
+// nothing of what stands there.
+func (r *consuming) pass() error {
+	for q, end := range r.ends {
+		at, err := r.consumer.Position(q)
+		if err != nil {
+			return err
+		}
+		if at >= end && at > r.from[q] { // else an error is about to come
+			delete(r.ends, q)
 		}
 	}
 	return nil
@@ -130,7 +198,13 @@ func (r *consuming) take(m *client.Message) error {
 	r.count++
 	r.bytes += int64(len(m.Value))
 	if !r.flags.bench {
-		if err := r.print(r.out, m); err != nil {
+		printed := *m // what a printer gets may be kept for all the compiler knows
+		if err := r.print(r.out, &printed); err != nil {
+			return err
+		}
+	}
+	if r.group != nil && r.group.took(m) {
+		if err := r.flush(); err != nil {
 			return err
 		}
 	}

@@ -170,7 +170,7 @@ func TestReaderGoesAway(t *testing.T) {
 func TestBench(t *testing.T) {
 	s := startServer(t, map[string]int{"t": 1})
 	s.publish("t", numbered(0, 100)...)
-	got := s.command("", "t", "--bench")
+	got := s.command("", "t", "--bench", "-o", "json")
 	var b benchJSON
 	if err := json.Unmarshal([]byte(got.out), &b); err != nil || b.Messages != 100 || b.Bytes != 600 || b.MsgsPerS <= 0 {
 		t.Errorf("%+v: %v", got, err)
@@ -186,15 +186,94 @@ func TestErrors(t *testing.T) {
 	}{
 		{[]string{"nope"}, cli.ExitNotFound, "topic create nope --queues 1 (exit 4, UNKNOWN_TOPIC)"},
 		{nil, cli.ExitUsage, "give exactly one topic"},
-		{[]string{"t", "--from", "yesterday"}, cli.ExitUsage, "want earliest, latest or @OFFSET"},
-		{[]string{"t", "--from", "@-1"}, cli.ExitUsage, "want earliest, latest or @OFFSET"},
+		{[]string{"t", "--from", "yesterday"}, cli.ExitUsage, "want earliest, latest, @OFFSET"},
+		{[]string{"t", "--from", "@-1"}, cli.ExitUsage, "want earliest, latest, @OFFSET"},
 		{[]string{"t", "--from", "@7"}, cli.ExitNotFound, "OFFSET_TOO_HIGH"},
 		{[]string{"t", "--queue", "2"}, cli.ExitNotFound, `topic "t" has queues 0 to 1, not 2`},
+		{[]string{"t", "-o", "json"}, cli.ExitUsage, "-o json is for --bench"},
+		{[]string{"t", "-g", "g", "--exit-at-end"}, cli.ExitUsage, "end it with -n or Ctrl-C"},
+		{[]string{"t", "-g", "g", "--queue", "1"}, cli.ExitUsage, "--queue cannot be used with it"},
+		{[]string{"t", "-g", "no good"}, cli.ExitUsage, "INVALID_GROUP_NAME"},
 		{[]string{"t", "--follow", "--exit-at-end"}, cli.ExitUsage, "exclude each other"},
 	} {
 		got := s.command("", tc.args...)
 		if got.exit != tc.exit || !strings.Contains(got.err, tc.err) {
 			t.Errorf("%v: %+v, want exit %d, %s", tc.args, got, tc.exit, tc.err)
+		}
+	}
+}
+
+// TestFromTime: reading begins with the first message stored at a time or later.
+func TestFromTime(t *testing.T) {
+	s := startServer(t, map[string]int{"t": 2})
+	s.publish("t", numbered(0, 10)...)
+	c, err := s.client.Consumer(t.Context(), client.ConsumerConfig{Topic: "t", From: client.Offset(0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	m, err := c.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := m.AppendTime.UTC()
+	for from, want := range map[string]string{
+		first.Format(time.RFC3339Nano): lines(0, 0, 10),
+		"1h":                           lines(0, 0, 10),
+		time.Now().Add(time.Hour).Local().Format("2006-01-02T15:04"): "",
+	} {
+		if got := s.command("", "t", "--from", from); got.out != want || got.exit != cli.ExitOK {
+			t.Errorf("--from %s: %+v", from, got)
+		}
+	}
+	if got := s.command("", "t", "--from", "soon"); got.exit != cli.ExitUsage || !strings.Contains(got.err, "want earliest, latest, @OFFSET") {
+		t.Errorf("%+v", got)
+	}
+	if err := c.SeekTime(t.Context(), time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if at, err := c.Position(0); at != 10 || err != nil {
+		t.Error(at, err)
+	}
+}
+
+// TestFilters: only what is wanted is printed, and the end is found all the same.
+func TestFilters(t *testing.T) {
+	s := startServer(t, map[string]int{"t": 1})
+	messages := numbered(0, 100)
+	for i := range messages {
+		messages[i].Tag = []string{"paid", "open"}[i%2]
+		messages[i].Headers = []client.Header{{Key: "price", Value: fmt.Append(nil, i)}}
+	}
+	s.publish("t", messages...)
+	for _, tc := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"t", "--filter", "price BETWEEN 10 AND 12"}, lines(0, 10, 13)},
+		{[]string{"t", "--filter", "price = 0"}, lines(0, 0, 1)},
+		{[]string{"t", "--filter", "price > 1000"}, ""},
+		{[]string{"t", "--tag", "open", "-n", "1"}, lines(0, 1, 2)},
+		{[]string{"t", "--tag", "gone || paid", "--from", "@97"}, lines(0, 98, 99)},
+		{[]string{"t", "--tag", "*", "--from", "@98"}, lines(0, 98, 100)},
+		{[]string{"t", "--tag", "open", "--from", "@100"}, ""},
+	} {
+		got := s.command("", tc.args...)
+		if got.exit != cli.ExitOK || got.err != "" {
+			t.Errorf("%v: exit %d, %s", tc.args, got.exit, got.err)
+		}
+		if diff := cmp.Diff(tc.want, got.out); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", tc.args, diff)
+		}
+	}
+	for text, args := range map[string][]string{
+		"filter, column 9: the text has no end":         {"t", "--filter", "price = 'x"},
+		"filter, column 5: a tag is missing between ||": {"t", "--tag", "a ||"},
+		"--tag and --filter exclude each other":         {"t", "--tag", "a", "--filter", "TRUE"},
+		"offset 101 of t/0 is above the end":            {"t", "--tag", "a", "--from", "@101"},
+	} {
+		if got := s.command("", args...); got.exit == cli.ExitOK || !strings.Contains(got.err, text) {
+			t.Errorf("%v: %+v", args, got)
 		}
 	}
 }

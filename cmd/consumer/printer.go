@@ -56,6 +56,9 @@ func printPretty(w *bufio.Writer, m *client.Message, dim, plain string) error {
 	if m.Tag != "" {
 		fmt.Fprintf(w, "  tag=%s", readable([]byte(m.Tag)))
 	}
+	if m.MessageGroup != "" {
+		fmt.Fprintf(w, "  group=%s", readable([]byte(m.MessageGroup)))
+	}
 	if m.Key != nil {
 		fmt.Fprintf(w, "  key=%s", readable(m.Key))
 	}

@@ -27,11 +27,17 @@ type flags struct {
 	input        cli.Choice
 	delimiter    string
 	keyDelimiter string
+	fields       fields
+	name         string
 	queue        int
 	rate         cli.Rate
 	linger       time.Duration
 	batchBytes   cli.Bytes
 	compress     cli.Choice
+	delay        time.Duration
+	at           string
+	transaction  bool
+	deliverAt    time.Time // of at
 	timeout      time.Duration
 	output       cli.Choice
 	progress     cli.Choice
@@ -51,6 +57,9 @@ flushes, the second leaves at once.
 const examples = `  echo hello | producer orders
   producer orders access.log --key-delimiter ' ' --compress zstd
   consumer orders -o jsonl | producer copy -i jsonl
+  echo reminder | producer orders --delay 24h -o jsonl
+  echo 17.50 | producer orders --key anna --tag paid -H region=EU
+  tail -F till.log | producer orders --name till-7
   producer orders --bench -n 1M --size 1KiB -o json`
 
 func (p *program) command() *cobra.Command {
@@ -76,10 +85,18 @@ func (p *program) command() *cobra.Command {
 	fs.VarP(&f.input, "input", "i", "what a message is: a line, a JSON object per line, or all of the input")
 	fs.StringVar(&f.delimiter, "delimiter", `\n`, `what ends a line; \n \t \0 \xHH are understood`)
 	fs.StringVar(&f.keyDelimiter, "key-delimiter", "", "what separates a key from the value in a line")
+	fs.StringVar(&f.fields.key, "key", "", "the key of messages that bring none: they share a queue, and keep their order")
+	fs.StringVar(&f.fields.tag, "tag", "", "the tag of messages that bring none")
+	fs.StringVar(&f.fields.group, "message-group", "", "the message group of messages that bring none: topics of type FIFO want one, and keep its order")
+	fs.StringArrayVarP(&f.fields.texts, "header", "H", nil, "a header NAME=VALUE of messages that bring none; may be repeated")
+	fs.StringVar(&f.name, "name", "", "be the topic's only producer of this name: an older one can store nothing more")
 	fs.IntVar(&f.queue, "queue", -1, "publish to this queue instead of choosing by key or in turn")
+	fs.DurationVar(&f.delay, "delay", 0, "have each message delivered so long after it was read, such as 90s or 24h")
+	fs.StringVar(&f.at, "at", "", "have the messages delivered at this time, such as 2027-01-31T08:00:00Z")
+	fs.BoolVar(&f.transaction, "transaction", false, "deliver nothing before all of the input is stored; an error or Ctrl-C drops it")
 	fs.Var(&f.rate, "rate", "at most so many messages per second, such as 5k/s")
 	fs.DurationVar(&f.linger, "linger", 0, "let batches wait for company")
-	f.batchBytes = 1 << 20
+	f.batchBytes = client.DefaultBatchBytes
 	fs.Var(&f.batchBytes, "batch-bytes", "close a batch at this size")
 	fs.Var(&f.compress, "compress", "compression of batches")
 	fs.DurationVar(&f.timeout, "timeout", 2*time.Minute, "give a message up after this time")
@@ -105,8 +122,27 @@ func (f *flags) check(files []string) error {
 		return cli.Usagef("--key-delimiter is for lines, not for -i %s", f.input.Value)
 	case f.batchBytes < 1024 || f.batchBytes > 16<<20:
 		return cli.Usagef("--batch-bytes %d: want 1KiB to 16MiB", uint64(f.batchBytes))
+	case f.transaction && (f.bench || f.delay > 0 || f.at != "" || f.rate != 0):
+		return cli.Usagef("--transaction goes with none of --bench, --delay, --at, --rate")
+	case f.delay < 0:
+		return cli.Usagef("--delay %v is negative", f.delay)
+	case f.delay > 0 && f.at != "":
+		return cli.Usagef("--delay and --at say the same thing twice: give one")
 	case f.timeout <= 0 || f.linger < 0:
 		return cli.Usagef("--timeout must be positive and --linger not negative")
+	}
+	if err := f.fields.check(f.bench, f.keyDelimiter != ""); err != nil {
+		return err
+	}
+	return f.parseAt()
+}
+
+func (f *flags) parseAt() (err error) {
+	if f.at == "" {
+		return nil
+	}
+	if f.deliverAt, err = time.Parse(time.RFC3339, f.at); err != nil {
+		return cli.Usagef("--at %s: want a time such as 2027-01-31T08:00:00Z or 2027-01-31T08:00:00.250+01:00", f.at)
 	}
 	return nil
 }
@@ -114,7 +150,7 @@ func (f *flags) check(files []string) error {
 func (f *flags) producerConfig(topic string) (client.ProducerConfig, error) {
 	compression, err := client.ParseCompression(f.compress.Value)
 	return client.ProducerConfig{
-		Topic: topic, MaxBatchBytes: int(f.batchBytes), Linger: f.linger,
+		Topic: topic, Name: f.name, MaxBatchBytes: int(f.batchBytes), Linger: f.linger,
 		Compression: compression, DeliveryTimeout: f.timeout,
 	}, err
 }

@@ -65,17 +65,19 @@ func (p *program) readFile(name string, delimiter []byte, yield func(client.Mess
 		in = file
 	}
 	if p.flags.input.Value == "raw" {
-		return readRaw(name, in, yield)
+		return p.readRaw(name, in, yield)
 	}
 	return p.readLines(name, in, delimiter, yield)
 }
 
-func readRaw(name string, in io.Reader, yield func(client.Message, error) bool) bool {
+func (p *program) readRaw(name string, in io.Reader, yield func(client.Message, error) bool) bool {
 	value, err := io.ReadAll(io.LimitReader(in, maxMessageBytes+1))
 	if err == nil && len(value) > maxMessageBytes {
 		err = tooLong(name, 1)
 	}
-	return yield(client.Message{Value: value}, err)
+	m := client.Message{Value: value}
+	p.dress(&m)
+	return yield(m, err)
 }
 
 func tooLong(name string, line int64) error {
@@ -135,10 +137,19 @@ func (p *program) parse(line []byte) (m client.Message, err error) {
 	default:
 		m.Value = line
 	}
+	p.dress(&m)
+	return m, err
+}
+
+// dress gives a message what the command line says of it.
+func (p *program) dress(m *client.Message) {
 	if p.flags.queue >= 0 {
 		m.Queue = &p.flags.queue
 	}
-	return m, err
+	if p.flags.delay > 0 || p.flags.at != "" { // the command line wins over jsonl
+		m.DeliverAt, m.Delay = p.flags.deliverAt, p.flags.delay
+	}
+	p.flags.fields.complete(m)
 }
 
 // benchSource yields n messages of the same random-looking bytes.

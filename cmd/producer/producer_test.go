@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -248,5 +249,68 @@ func TestErrors(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"a"}, texts(s.consume("t")[0])); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestDelay: the receipt has a handle; the message comes at its time.
+func TestDelay(t *testing.T) {
+	s := startServer(t, map[string]int{"orders": 1})
+	began := time.Now()
+	o := s.command("later\n", "orders", "--delay", "150ms", "-o", "text")
+	if o.exit != 0 || !strings.Contains(o.out, "orders/0 waits, handle=d-1-") {
+		t.Fatalf("exit %d: %s%s", o.exit, o.out, o.err)
+	}
+	consumer, err := s.client.Consumer(t.Context(), client.ConsumerConfig{Topic: "orders", From: client.Earliest()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	m, err := consumer.Next(ctx)
+	if err != nil || string(m.Value) != "later" {
+		t.Fatal(m.Value, err)
+	}
+	if early := time.Until(m.DeliverAt); early > 0 || time.Since(began) < 150*time.Millisecond {
+		t.Fatalf("%v too early", early)
+	}
+	for _, args := range [][]string{
+		{"orders", "--delay", "-1s"},
+		{"orders", "--delay", "1s", "--at", "2027-01-31T08:00:00Z"},
+		{"orders", "--at", "tomorrow"},
+	} {
+		if o := s.command("x\n", args...); o.exit != cli.ExitUsage {
+			t.Errorf("%v: exit %d: %s", args, o.exit, o.err)
+		}
+	}
+	if o := s.command("x\n", "orders", "--at", "2999-01-31T08:00:00Z"); o.exit == 0 || !strings.Contains(o.err, "DELIVERY_TIME_TOO_FAR") {
+		t.Errorf("exit %d: %s", o.exit, o.err)
+	}
+}
+
+// TestTransaction: all of the input or nothing.
+func TestTransaction(t *testing.T) {
+	s := startServer(t, map[string]int{"orders": 1})
+	o := s.command("{\"value\":\"a\"}\nno JSON\n", "orders", "-i", "jsonl", "--transaction")
+	if o.exit == 0 || !strings.Contains(o.err, "nothing is delivered") {
+		t.Fatalf("exit %d: %s", o.exit, o.err)
+	}
+	o = s.command("one\ntwo\n", "orders", "--transaction", "-o", "text")
+	if o.exit != 0 || !strings.HasPrefix(o.out, "orders/0@0 ") || strings.Count(o.out, "\n") != 2 {
+		t.Fatalf("exit %d: %s%s", o.exit, o.out, o.err)
+	}
+	c := s.start("orders", "--transaction")
+	if _, err := io.WriteString(c.stdin, "three\n"); err != nil {
+		t.Fatal(err)
+	}
+	c.signals <- os.Interrupt // the input is still open
+	if o := c.wait(); o.exit != cli.ExitInterrupted {
+		t.Fatalf("exit %d: %s", o.exit, o.err)
+	}
+	topic, err := s.client.Admin().DescribeTopic(t.Context(), "orders")
+	if err != nil || topic.Queues[0].End != 2 {
+		t.Fatal(topic, err)
+	}
+	if o := s.command("x\n", "orders", "--transaction", "--delay", "1s"); o.exit != cli.ExitUsage {
+		t.Errorf("exit %d: %s", o.exit, o.err)
 	}
 }

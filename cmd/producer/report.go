@@ -47,46 +47,35 @@ func newReport(p *program) *report {
 
 // collect waits for the outcome of each message in turn.
 func (r *publishing) collect() error {
-	for {
-		select {
-		case p := <-r.results:
-			r.settle(p)
+	var list []pending
+	for over := false; ; {
+		if list = r.awaited.take(list); len(list) > 0 {
+			r.settle(list)
 			continue
-		default:
+		}
+		if over {
+			return nil
 		}
 		if err := r.report.idle(); err != nil {
 			r.report.fail(err)
 		}
 		select {
-		case p := <-r.results:
-			r.settle(p)
+		case <-r.awaited.filled:
 		case <-r.closed:
-			r.drain()
-			return nil
+			over = true // once what is there has been taken: every outcome is known
 		}
 	}
 }
 
-// drain settles what is left once every outcome is known.
-func (r *publishing) drain() {
-	for {
-		select {
-		case p := <-r.results:
-			r.settle(p)
-		default:
-			return
+func (r *publishing) settle(list []pending) {
+	for _, p := range list {
+		receipt, err := p.result.Get(context.Background())
+		if err != nil {
+			r.report.fail(err)
+			continue
 		}
+		r.report.add(&receipt, receipt.AckTime.Sub(r.began)-p.due)
 	}
-}
-
-func (r *publishing) settle(p pending) {
-	<-p.result.Done()
-	receipt, err := p.result.Get(context.Background())
-	if err != nil {
-		r.report.fail(err)
-		return
-	}
-	r.report.add(&receipt, receipt.AckTime.Sub(p.due))
 }
 
 // fail notes the first failure. That the producer is closed or Publish was cut
@@ -129,15 +118,20 @@ type receiptJSON struct {
 	Term        int64  `json:"term"`
 	LedgerIndex int64  `json:"ledger_index"`
 	Duplicate   bool   `json:"duplicate,omitempty"`
+	Handle      string `json:"handle,omitempty"`
 }
 
 func (r *report) print(c *client.Receipt) error {
 	if r.format == "jsonl" {
-		line, err := json.Marshal(receiptJSON{c.Topic, c.Queue, c.Offset, c.Term, c.LedgerIndex, c.Duplicate})
+		line, err := json.Marshal(receiptJSON{c.Topic, c.Queue, c.Offset, c.Term, c.LedgerIndex, c.Duplicate, c.Handle})
 		if err != nil {
 			return err
 		}
 		_, err = r.out.Write(append(line, '\n'))
+		return err
+	}
+	if c.Handle != "" {
+		_, err := fmt.Fprintf(r.out, "%s/%d waits, handle=%s term=%d index=%d\n", c.Topic, c.Queue, c.Handle, c.Term, c.LedgerIndex)
 		return err
 	}
 	_, err := fmt.Fprintf(r.out, "%s/%d@%d term=%d index=%d\n", c.Topic, c.Queue, c.Offset, c.Term, c.LedgerIndex)

@@ -160,6 +160,35 @@ func TestUncompressedRecordsShareTheBatch(t *testing.T) {
 	require.Equal(t, len(r.Value), cap(r.Value), "an append to a value must not write into the batch")
 }
 
+// TestCloneSharesNothing: a copy is equal, and stays so when the batch's bytes change.
+func TestCloneSharesNothing(t *testing.T) {
+	record := func() Record {
+		return Record{
+			Key: []byte("key"), Value: []byte("value"), Tag: "tag", MessageID: "id", MessageGroup: "group", Timestamp: 5, DeliverAt: 7,
+			Headers: []RecordHeader{{"name", []byte("text")}, {"empty", []byte{}}}, Type: FIFO, Properties: []Property{{3, []byte("property")}},
+		}
+	}
+	builder, err := NewBuilder(BuilderConfig{})
+	require.NoError(t, err)
+	r := record()
+	require.NoError(t, builder.Append(&r))
+	require.NoError(t, builder.Append(&Record{Timestamp: 5, Key: []byte{}}))
+	b, err := builder.Build(Stamp{Queue: 1})
+	require.NoError(t, err)
+	reader, read := NewReader(nil), Record{}
+	require.NoError(t, reader.Reset(b))
+	require.True(t, reader.Next(&read))
+	first := read.Clone()
+	require.True(t, reader.Next(&read), "which writes into the lists of read")
+	second := read.Clone()
+	require.NoError(t, reader.Err())
+	clear(b)
+	require.Equal(t, record(), first)
+	noKey := (&Record{}).Clone()
+	require.NotNil(t, second.Key, "empty is not none")
+	require.Nil(t, noKey.Key)
+}
+
 func TestNextCutsAFrame(t *testing.T) {
 	var frame []byte
 	var want [][]byte
@@ -233,7 +262,7 @@ func TestParseHeaderRefuses(t *testing.T) {
 		{"reserved 7", ErrInvalid, func(b []byte) { b[offReserved7] = 1 }},
 		{"reserved 14", ErrInvalid, func(b []byte) { b[offReserved14+1] = 1 }},
 		{"reserved 36", ErrInvalid, func(b []byte) { b[offReserved36+3] = 1 }},
-		{"reserved 68", ErrInvalid, func(b []byte) { b[offReserved68] = 1 }},
+		{"reserved 68", ErrInvalid, func(b []byte) { b[offDeliverAt] = 1 }},
 		{"reserved 79", ErrInvalid, func(b []byte) { b[79] = 1 }},
 		{"reserved attribute", ErrInvalid, func(b []byte) { b[offAttributes] |= 16 }},
 		{"lz4", ErrInvalid, func(b []byte) { b[offAttributes] |= 3 }},
@@ -284,4 +313,12 @@ func TestCompressionNames(t *testing.T) {
 	_, err := ParseCompression("lz4")
 	require.ErrorIs(t, err, ErrInvalid)
 	require.Equal(t, "reserved", Compression(3).String())
+}
+
+func TestVarintLength(t *testing.T) {
+	for bit := range 64 {
+		for _, v := range []uint64{1<<bit - 1, 1 << bit, 1<<bit + 1} {
+			require.Equal(t, len(binary.AppendUvarint(nil, v)), uvarintLen(v), "%#x", v)
+		}
+	}
 }

@@ -77,7 +77,10 @@ func (b *Builder) Append(r *Record) error {
 	} else if len(b.buf)+size > b.cfg.MaxBytes || b.count == MaxRecords {
 		return b.full(size)
 	}
-	b.buf = appendRecord(b.buf, r, b.first)
+	if need := len(b.buf) + size; need > cap(b.buf) {
+		b.buf = b.cfg.Codec.grow(b.buf, need, b.cfg.MaxBytes)
+	}
+	b.buf = appendRecord(b.buf, r, size, b.first)
 	b.newest = max(b.newest, r.Timestamp)
 	b.count++
 	return nil
@@ -107,7 +110,7 @@ func (b *Builder) Build(s Stamp) ([]byte, error) {
 	h := Header{
 		Queue: s.Queue, Count: uint32(b.count),
 		ProducerID: s.ProducerID, ProducerEpoch: s.ProducerEpoch, FirstSequence: s.FirstSequence,
-		FirstTimestamp: b.first, MaxTimestamp: b.newest,
+		FirstTimestamp: b.first, MaxTimestamp: b.newest, DeliverAt: s.DeliverAt, TransactionGroup: s.TransactionGroup, Grouped: s.Grouped,
 		RecordsBytes: uint32(len(b.buf) - HeaderBytes), Length: uint32(len(b.buf)),
 	}
 	if err := h.check(); err != nil {

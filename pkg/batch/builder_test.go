@@ -174,10 +174,14 @@ func TestSmallBatchesHoldNoLargeBuffers(t *testing.T) {
 
 func TestReleaseKeepsNoHugeBuffer(t *testing.T) {
 	c := NewCodec()
-	c.Release(make([]byte, maxPooledBytes+1))
-	require.Nil(t, c.buffers.Get())
-	c.Release(make([]byte, HeaderBytes-1))
-	require.Nil(t, c.buffers.Get())
+	for _, size := range []int{maxPooledBytes + 1, 4 * maxPooledBytes, minBufferBytes - 1, HeaderBytes - 1, 0} {
+		c.Release(make([]byte, size))
+	}
+	for i := range c.buffers {
+		require.Nil(t, c.buffers[i].Get())
+	}
+	_, largest := bufferSize(maxPooledBytes)
+	require.Equal(t, maxPooledBytes, largest)
 }
 
 func BenchmarkBuild(b *testing.B)  { forEachSize(b, benchmarkBuild) }

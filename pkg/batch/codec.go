@@ -11,14 +11,19 @@ import (
 // minBufferBytes spares the first records of a batch from growing its buffer.
 const minBufferBytes = 1 << 10
 
-// maxPooledBytes keeps a rare huge batch from staying in memory for ever.
-const maxPooledBytes = 1 << 20
+// bufferSizes is how many capacities pooled buffers have, each four times the one
+// before: what a batch is copied for as it grows is a third of its bytes in all. The
+// largest keeps a rare huge batch from staying in memory for ever.
+const (
+	bufferSizes    = 6
+	maxPooledBytes = minBufferBytes << (2 * (bufferSizes - 1)) // 1 MiB
+)
 
 // Codec is what builders and readers share: compressors and spare buffers. Make
 // one per process or client; it is safe for concurrent use and needs no closing.
 type Codec struct {
-	buffers sync.Pool // of *[]byte
-	boxes   sync.Pool // of *[]byte that are empty: saves the allocation of one per Release
+	buffers [bufferSizes]sync.Pool // of *[]byte, by size
+	boxes   sync.Pool              // of *[]byte that are empty: saves the allocation of one per Release
 	encoder func() (*zstd.Encoder, error)
 	decoder func() (*zstd.Decoder, error)
 }
@@ -40,17 +45,34 @@ func NewCodec() *Codec {
 
 // buffer returns an empty slice that holds n bytes.
 func (c *Codec) buffer(n int) []byte {
-	box, _ := c.buffers.Get().(*[]byte)
+	at, size := bufferSize(n)
+	if at == bufferSizes {
+		return make([]byte, 0, n)
+	}
+	box, _ := c.buffers[at].Get().(*[]byte)
 	if box == nil {
-		return make([]byte, 0, max(n, minBufferBytes))
+		return make([]byte, 0, size)
 	}
 	buf := *box
 	*box = nil
 	c.boxes.Put(box)
-	if cap(buf) < n {
-		return make([]byte, 0, max(n, minBufferBytes))
-	}
 	return buf[:0]
+}
+
+// bufferSize is which size of buffer holds n bytes; bufferSizes: none does.
+func bufferSize(n int) (at, size int) {
+	for size = minBufferBytes; at < bufferSizes && size < n; at++ {
+		size *= 4
+	}
+	return at, size
+}
+
+// grow returns a buffer with the bytes of b and room for need bytes in all; a batch
+// is not expected to become larger than limit.
+func (c *Codec) grow(b []byte, need, limit int) []byte {
+	grown := append(c.buffer(max(need, min(4*cap(b), limit))), b...)
+	c.Release(b)
+	return grown
 }
 
 // fit moves a batch that would waste most of its buffer into one of its size, so
@@ -59,7 +81,7 @@ func (c *Codec) fit(b []byte) []byte {
 	if 4*len(b) >= cap(b) || cap(b) <= minBufferBytes {
 		return b
 	}
-	fitting := append(make([]byte, 0, len(b)), b...)
+	fitting := append(c.buffer(len(b)), b...)
 	c.Release(b)
 	return fitting
 }
@@ -67,7 +89,8 @@ func (c *Codec) fit(b []byte) []byte {
 // Release takes back the bytes of a batch that Build returned. Nobody may read
 // them from now on, nor the records that were read from them.
 func (c *Codec) Release(b []byte) {
-	if cap(b) < HeaderBytes || cap(b) > maxPooledBytes {
+	at, size := bufferSize(cap(b))
+	if at == bufferSizes || size != cap(b) {
 		return
 	}
 	box, _ := c.boxes.Get().(*[]byte)
@@ -75,7 +98,7 @@ func (c *Codec) Release(b []byte) {
 		box = new([]byte)
 	}
 	*box = b
-	c.buffers.Put(box)
+	c.buffers[at].Put(box)
 }
 
 // compress packs the records of the batch b, whose header is not yet written,
@@ -90,7 +113,8 @@ func (c *Codec) compress(how Compression, b []byte) []byte {
 	case None:
 	case S2:
 		if n := s2.MaxEncodedLen(len(records)); cap(out) < HeaderBytes+n {
-			out = make([]byte, 0, HeaderBytes+n)
+			c.Release(out)
+			out = c.buffer(HeaderBytes + n)
 		}
 		packed := s2.Encode(out[HeaderBytes:cap(out)], records)
 		out = out[:HeaderBytes+len(packed)]

@@ -18,25 +18,37 @@ const (
 // RecordSize is the number of bytes that r takes in a batch, before compression,
 // with at most a few to spare. It does not check r.
 func RecordSize(r *Record) int {
-	return maxLengthBytes + bodySize(r, binary.MaxVarintLen64)
+	return spareBytes + bodySize(r)
 }
 
-const maxLengthBytes = 4 // of a record's length: MaxBatchBytes needs no more
+// noNames is the encoding of no key, no tag, no message id and no message group.
+var noNames [4]byte
 
-// appendRecord encodes r, whose time is relative to that of the batch's first record.
-func appendRecord(b []byte, r *Record, first int64) []byte {
+const (
+	maxLengthBytes = 4 // of a record's length: MaxBatchBytes needs no more
+	// spareBytes are what a record's length and time take at most.
+	spareBytes = maxLengthBytes + binary.MaxVarintLen64
+)
+
+// appendRecord encodes r, which is of that RecordSize, and whose time is relative to
+// that of the batch's first record.
+func appendRecord(b []byte, r *Record, size int, first int64) []byte {
 	delta := r.Timestamp - first
-	b = binary.AppendUvarint(b, uint64(bodySize(r, varintLen(delta))))
+	b = binary.AppendUvarint(b, uint64(size-spareBytes+varintLen(delta)))
 	b = binary.AppendVarint(b, delta)
 	flags := uint64(r.Type)
 	if r.Key != nil {
 		flags |= flagKey
 	}
 	b = binary.AppendUvarint(b, flags)
-	b = appendBytes(b, r.Key)
-	b = appendString(b, r.Tag)
-	b = appendString(b, r.MessageID)
-	b = appendString(b, r.MessageGroup)
+	if len(r.Key)+len(r.Tag)+len(r.MessageID)+len(r.MessageGroup) == 0 {
+		b = append(b, noNames[:]...)
+	} else {
+		b = appendBytes(b, r.Key)
+		b = appendString(b, r.Tag)
+		b = appendString(b, r.MessageID)
+		b = appendString(b, r.MessageGroup)
+	}
 	b = appendBytes(b, r.Value)
 	b = binary.AppendVarint(b, deliveryDelta(r))
 	b = binary.AppendUvarint(b, uint64(len(r.Headers)))
@@ -55,9 +67,9 @@ func appendRecord(b []byte, r *Record, first int64) []byte {
 	return b
 }
 
-// bodySize is what appendRecord writes behind the record's length.
-func bodySize(r *Record, timestampBytes int) int {
-	n := timestampBytes + 1 + fieldSize(len(r.Key)) + fieldSize(len(r.Tag)) + fieldSize(len(r.MessageID)) +
+// bodySize is what appendRecord writes behind the record's time.
+func bodySize(r *Record) int {
+	n := 1 + fieldSize(len(r.Key)) + fieldSize(len(r.Tag)) + fieldSize(len(r.MessageID)) +
 		fieldSize(len(r.MessageGroup)) + fieldSize(len(r.Value)) + varintLen(deliveryDelta(r)) + uvarintLen(uint64(len(r.Headers)))
 	for i := range r.Headers {
 		n += fieldSize(len(r.Headers[i].Key)) + fieldSize(len(r.Headers[i].Value))
@@ -95,6 +107,8 @@ func appendString(b []byte, field string) []byte {
 
 func fieldSize(n int) int { return uvarintLen(uint64(n)) + n }
 
-func uvarintLen(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
+// uvarintLen is the number of bits by seven, rounded up; shifting does the same as
+// dividing, and there is one per field of each record.
+func uvarintLen(v uint64) int { return (9*bits.Len64(v|1) + 64) >> 6 }
 
 func varintLen(v int64) int { return uvarintLen(uint64(v<<1) ^ uint64(v>>63)) }

@@ -22,6 +22,12 @@ const (
 
 	magic   = 0x424D // "MB" read as little endian
 	version = 1
+	// versionHeld is that of batches which get their queue offsets later than they
+	// are applied. All others stay version 1, which every build reads.
+	versionHeld = 2
+	// versionGrouped is that of batches of which every record has a message group.
+	// Only topics with a type are sent it, and those only builds know that know it too.
+	versionGrouped = 3
 
 	offCRC        = 0
 	offMagic      = 4
@@ -39,10 +45,15 @@ const (
 	offFirstTime  = 48
 	offMaxTime    = 56
 	offRecords    = 64
-	offReserved68 = 68
+	offDeliverAt  = 68 // version 1: reserved
+	offGroup      = 76 // version 1: reserved
 
 	attrCompression = 0b0111
 	attrAppendTime  = 0b1000
+	attrDelayed     = 0b1_0000 // version 2
+	attrHalf        = 0b10_0000
+	attrHeld        = attrDelayed | attrHalf
+	attrGrouped     = 0b100_0000 // version 3
 )
 
 // Compression says how the records of a batch are packed.
@@ -105,6 +116,26 @@ type Header struct {
 	MaxTimestamp   int64
 	// RecordsBytes is the length of the records before compression.
 	RecordsBytes uint32
+	// DeliverAt is when the records may be delivered, all of them, Unix ms; 0: at once.
+	DeliverAt int64
+	// TransactionGroup is set on a half message, which is not delivered before its
+	// transaction is committed: the broker's number of the group of producers that can
+	// say whether it is. 0: no transaction. Never together with DeliverAt.
+	TransactionGroup uint32
+	// Grouped says that every record has a message group. Never together with DeliverAt
+	// or TransactionGroup.
+	Grouped bool
+}
+
+// version is the lowest version of the format that can say what h says.
+func (h Header) version() uint8 {
+	if h.DeliverAt != 0 || h.TransactionGroup != 0 {
+		return versionHeld
+	}
+	if h.Grouped {
+		return versionGrouped
+	}
+	return version
 }
 
 // LastSequence is the sequence number of the last record.
@@ -135,6 +166,13 @@ func ParseHeader(b []byte) (Header, error) {
 		FirstTimestamp: int64(le.Uint64(b[offFirstTime:])),
 		MaxTimestamp:   int64(le.Uint64(b[offMaxTime:])),
 		RecordsBytes:   le.Uint32(b[offRecords:]),
+		DeliverAt:      int64(le.Uint64(b[offDeliverAt:])),
+
+		TransactionGroup: le.Uint32(b[offGroup:]),
+		Grouped:          attributes&attrGrouped != 0,
+	}
+	if (h.DeliverAt != 0) != (attributes&attrDelayed != 0) || (h.TransactionGroup != 0) != (attributes&attrHalf != 0) {
+		return Header{}, invalid("delivery time %d and transaction group %d do not go with attributes %#04x", h.DeliverAt, h.TransactionGroup, attributes)
 	}
 	if err := h.check(); err != nil {
 		return Header{}, err
@@ -142,20 +180,29 @@ func ParseHeader(b []byte) (Header, error) {
 	return h, nil
 }
 
-// checkFixed checks what can have only one value in version 1.
+// checkFixed checks what can have only one value.
 func checkFixed(b []byte) error {
 	le := binary.LittleEndian
 	if m := le.Uint16(b[offMagic:]); m != magic {
 		return invalid("magic is %#04x, not %#04x", m, magic)
 	}
-	if v := b[offVersion]; v != version {
-		return invalid("version is %d, this build knows %d", v, version)
+	attributes := uint16(attrCompression | attrAppendTime)
+	reserved := uint64(b[offReserved7]) | uint64(le.Uint16(b[offReserved14:])) | uint64(le.Uint32(b[offReserved36:]))
+	a := le.Uint16(b[offAttributes:])
+	switch v := b[offVersion]; {
+	case v == version:
+		reserved |= le.Uint64(b[offDeliverAt:]) | uint64(le.Uint32(b[offGroup:]))
+	case v == versionHeld && a&attrHeld != 0: // else version 1 says the same
+		attributes |= attrHeld
+	case v == versionGrouped && a&attrGrouped != 0: // likewise
+		attributes |= attrGrouped
+		reserved |= le.Uint64(b[offDeliverAt:]) | uint64(le.Uint32(b[offGroup:]))
+	default:
+		return invalid("version is %d, this build knows %d, %d for batches that wait, and %d for those with message groups", v, version, versionHeld, versionGrouped)
 	}
-	if a := le.Uint16(b[offAttributes:]); a&^(attrCompression|attrAppendTime) != 0 {
+	if a&^attributes != 0 {
 		return invalid("attributes %#04x hold reserved bits", a)
 	}
-	reserved := uint64(b[offReserved7]) | uint64(le.Uint16(b[offReserved14:])) | uint64(le.Uint32(b[offReserved36:])) |
-		uint64(le.Uint32(b[offReserved68:])) | le.Uint64(b[offReserved68+4:])
 	if reserved != 0 {
 		return invalid("reserved bytes are not zero")
 	}
@@ -189,6 +236,15 @@ func (h Header) check() error {
 	case h.FirstTimestamp < 0 || h.FirstTimestamp > h.MaxTimestamp || h.MaxTimestamp > MaxTimestamp:
 		return invalid("timestamps %d to %d are not between 0 and %d", h.FirstTimestamp, h.MaxTimestamp, int64(MaxTimestamp))
 	}
+	if h.DeliverAt < 0 || h.DeliverAt > MaxTimestamp {
+		return invalid("delivery time %d is not between 0 and %d ms", h.DeliverAt, int64(MaxTimestamp))
+	}
+	if h.DeliverAt != 0 && h.TransactionGroup != 0 {
+		return invalid("it is delayed and a half message at once")
+	}
+	if h.Grouped && (h.DeliverAt != 0 || h.TransactionGroup != 0) {
+		return invalid("it has message groups and waits")
+	}
 	return h.checkProducer()
 }
 
@@ -211,8 +267,17 @@ func (h Header) put(b []byte) {
 	if h.AppendTime {
 		attributes |= attrAppendTime
 	}
+	if h.DeliverAt != 0 {
+		attributes |= attrDelayed
+	}
+	if h.TransactionGroup != 0 {
+		attributes |= attrHalf
+	}
+	if h.Grouped {
+		attributes |= attrGrouped
+	}
 	le.PutUint16(b[offMagic:], magic)
-	b[offVersion] = version
+	b[offVersion] = h.version()
 	le.PutUint32(b[offLength:], uint32(len(b)))
 	le.PutUint16(b[offAttributes:], attributes)
 	le.PutUint32(b[offQueue:], h.Queue)
@@ -223,6 +288,8 @@ func (h Header) put(b []byte) {
 	le.PutUint64(b[offFirstTime:], uint64(h.FirstTimestamp))
 	le.PutUint64(b[offMaxTime:], uint64(h.MaxTimestamp))
 	le.PutUint32(b[offRecords:], h.RecordsBytes)
+	le.PutUint64(b[offDeliverAt:], uint64(h.DeliverAt))
+	le.PutUint32(b[offGroup:], h.TransactionGroup)
 	le.PutUint32(b[offCRC:], checksum(b))
 }
 

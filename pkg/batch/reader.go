@@ -16,7 +16,8 @@ import (
 type Reader struct {
 	codec *Codec
 	h     Header
-	data  []byte // records not yet read, uncompressed
+	data  []byte // records, uncompressed
+	at    int    // where the next one begins; an index is written for less than a pointer
 	left  uint32 // records not yet read
 	err   error
 }
@@ -62,19 +63,19 @@ func (r *Reader) Next(rec *Record) bool {
 	if r.err != nil || r.left == 0 {
 		return false
 	}
-	d := decoder{b: r.data}
+	d := decoder{b: r.data[r.at:]}
 	body := d.bytes()
 	if d.bad {
 		return r.fail("its length is wrong")
 	}
-	r.data = d.b
+	r.at = len(r.data) - len(d.b)
 	d = decoder{b: body}
 	d.record(rec, r.h.FirstTimestamp)
 	if d.bad || len(d.b) != 0 {
 		return r.fail("its fields do not fill its length, or break a limit")
 	}
 	r.left--
-	if r.left == 0 && len(r.data) != 0 {
+	if r.left == 0 && r.at != len(r.data) {
 		return r.fail("bytes follow it, the last one")
 	}
 	return true
@@ -123,6 +124,27 @@ func (d *decoder) record(rec *Record, first int64) {
 		d.bad = true
 	}
 	rec.Type = MessageType(flags & flagType)
+	if flags&flagKey == 0 && d.skipEmpty() {
+		rec.Key, rec.Tag, rec.MessageID, rec.MessageGroup = nil, "", "", ""
+	} else {
+		d.names(rec, flags)
+	}
+	rec.Value = d.bytes()
+	rec.DeliverAt = d.delivery(rec.Timestamp)
+	d.headers(rec)
+	d.properties(rec)
+}
+
+// skipEmpty skips key, tag, message id and message group if all are empty, as most are.
+func (d *decoder) skipEmpty() bool {
+	if len(d.b) < len(noNames) || [len(noNames)]byte(d.b) != noNames {
+		return false
+	}
+	d.b = d.b[len(noNames):]
+	return true
+}
+
+func (d *decoder) names(rec *Record, flags uint64) {
 	rec.Key = d.field(MaxKeyBytes)
 	if flags&flagKey == 0 {
 		d.bad = d.bad || len(rec.Key) != 0
@@ -131,10 +153,6 @@ func (d *decoder) record(rec *Record, first int64) {
 	rec.Tag = d.text(MaxTagBytes)
 	rec.MessageID = d.text(MaxMessageIDBytes)
 	rec.MessageGroup = d.text(MaxMessageGroupBytes)
-	rec.Value = d.bytes()
-	rec.DeliverAt = d.delivery(rec.Timestamp)
-	d.headers(rec)
-	d.properties(rec)
 }
 
 func (d *decoder) timestamp(base, delta int64) int64 {

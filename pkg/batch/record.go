@@ -1,6 +1,11 @@
 package batch
 
-import "unicode/utf8"
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
 
 // Limits of one record, in bytes unless said otherwise. Its value is bounded by
 // the batch alone.
@@ -64,21 +69,37 @@ type Record struct {
 	Properties []Property
 }
 
+// Clone returns a copy that keeps no other memory than its own, each of its fields: of one
+// that was read from a batch, what is kept for long.
+func (r *Record) Clone() Record {
+	c := *r
+	c.Key, c.Value = bytes.Clone(r.Key), bytes.Clone(r.Value)
+	c.Tag, c.MessageID, c.MessageGroup = strings.Clone(r.Tag), strings.Clone(r.MessageID), strings.Clone(r.MessageGroup)
+	c.Headers, c.Properties = slices.Clone(r.Headers), slices.Clone(r.Properties)
+	for i, h := range c.Headers {
+		c.Headers[i] = RecordHeader{Key: strings.Clone(h.Key), Value: bytes.Clone(h.Value)}
+	}
+	for i, p := range c.Properties {
+		c.Properties[i].Value = bytes.Clone(p.Value)
+	}
+	return c
+}
+
 // check refuses what cannot be encoded.
 func (r *Record) check() error {
-	for _, l := range [...]LimitError{
-		{"key", len(r.Key), MaxKeyBytes},
-		{"tag", len(r.Tag), MaxTagBytes},
-		{"message id", len(r.MessageID), MaxMessageIDBytes},
-		{"message group", len(r.MessageGroup), MaxMessageGroupBytes},
-		{"header count", len(r.Headers), MaxHeaders},
-		{"property count", len(r.Properties), MaxProperties},
-	} {
-		if l.Size > l.Max {
-			return &LimitError{What: l.What, Size: l.Size, Max: l.Max}
-		}
-	}
 	switch {
+	case len(r.Key) > MaxKeyBytes:
+		return &LimitError{What: "key", Size: len(r.Key), Max: MaxKeyBytes}
+	case len(r.Tag) > MaxTagBytes:
+		return &LimitError{What: "tag", Size: len(r.Tag), Max: MaxTagBytes}
+	case len(r.MessageID) > MaxMessageIDBytes:
+		return &LimitError{What: "message id", Size: len(r.MessageID), Max: MaxMessageIDBytes}
+	case len(r.MessageGroup) > MaxMessageGroupBytes:
+		return &LimitError{What: "message group", Size: len(r.MessageGroup), Max: MaxMessageGroupBytes}
+	case len(r.Headers) > MaxHeaders:
+		return &LimitError{What: "header count", Size: len(r.Headers), Max: MaxHeaders}
+	case len(r.Properties) > MaxProperties:
+		return &LimitError{What: "property count", Size: len(r.Properties), Max: MaxProperties}
 	case r.Timestamp < 0 || r.Timestamp > MaxTimestamp:
 		return invalid("timestamp %d is not between 0 and %d ms", r.Timestamp, int64(MaxTimestamp))
 	case r.DeliverAt < 0 || r.DeliverAt > MaxTimestamp:
@@ -91,6 +112,9 @@ func (r *Record) check() error {
 		return invalid("message id is not UTF-8")
 	case !utf8.ValidString(r.MessageGroup):
 		return invalid("message group is not UTF-8")
+	}
+	if len(r.Headers) == 0 && len(r.Properties) == 0 {
+		return nil
 	}
 	return r.checkLists()
 }

@@ -38,6 +38,13 @@ type Stamp struct {
 	ProducerID    uint64 // 0: not idempotent
 	ProducerEpoch uint32
 	FirstSequence int64 // of the first record; the records of a batch are numbered on from it
+	// DeliverAt is when all the records may be delivered, Unix ms; 0: at once. Brokers
+	// look at this, not into the records.
+	DeliverAt int64
+	// TransactionGroup makes the batch a half message; 0: no transaction.
+	TransactionGroup uint32
+	// Grouped says that every record has a message group, as topics of type FIFO want it.
+	Grouped bool
 }
 
 // Restamp gives a batch that was built, and never sent anywhere where it might
@@ -51,6 +58,7 @@ func Restamp(b []byte, s Stamp) error {
 		return invalid("length is %d, but there are %d bytes", h.Length, len(b))
 	}
 	h.Queue, h.ProducerID, h.ProducerEpoch, h.FirstSequence = s.Queue, s.ProducerID, s.ProducerEpoch, s.FirstSequence
+	h.DeliverAt, h.TransactionGroup, h.Grouped = s.DeliverAt, s.TransactionGroup, s.Grouped
 	if err := h.check(); err != nil {
 		return err
 	}

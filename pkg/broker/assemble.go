@@ -42,7 +42,7 @@ func (b *Broker) openLedger() error {
 		return err
 	}
 	st := b.ledger.Status()
-	anew, err := replayable(commitlog.Index(b.store.Applied()), st.Begin, st.End, b.dir.path)
+	anew, err := replayable(commitlog.Index(b.store.Applied()), st.Begin, st.End, b.dir.path, b.alone())
 	if err != nil || !anew {
 		return err
 	}
@@ -61,9 +61,15 @@ func (b *Broker) openState() error {
 	registry := prometheus.NewRegistry()
 	store, err := state.Open(state.Config{
 		Dir: b.dir.state(), CacheBytes: int64(b.cfg.Storage.StateCacheBytes), MemTableBytes: uint64(b.cfg.memTableBytes()), Logger: b.log, Registerer: registry,
+		Fatal: b.cfg.Fatal,
 	})
 	if err != nil {
 		return fmt.Errorf("open state in %s: %w", b.dir.state(), err)
+	}
+	// This reads of every queue, so it is where damage is likely to show.
+	if err := store.Retain(state.Index(b.ledger.Begin())); err != nil {
+		store.Abandon()
+		return fmt.Errorf("find the first offsets of the queues: %w", err)
 	}
 	b.store, b.metrics.state = store, registry
 	return nil
@@ -74,11 +80,15 @@ func (b *Broker) ledgerConfig() dledger.Config {
 	for id, addr := range b.cfg.members() {
 		peers[member.ID(id)] = addr
 	}
+	moved := make(map[member.ID]string)
+	for id, addr := range b.cfg.Cluster.Addresses {
+		moved[member.ID(id)] = addr
+	}
 	r := b.cfg.Raft
 	return dledger.Config{
 		Dir: b.dir.ledger(), Fresh: b.dir.fresh,
 		ClusterID: b.cfg.Cluster.ID, Group: group, ID: member.ID(b.cfg.Node.ID), Incarnation: b.dir.Incarnation,
-		Peers: peers, ClientAddr: b.cfg.advertised(b.sockets.client.Addr()),
+		Peers: peers, Addresses: moved, Joining: b.cfg.Cluster.Join, ClientAddr: b.cfg.advertised(b.sockets.client.Addr()),
 		Member: member.Config{
 			HeartBeatInterval: r.Heartbeat, MaxHeartBeatLeak: r.MaxHeartbeatLeak,
 			MinVoteInterval: r.MinVoteInterval, MaxVoteInterval: r.MaxVoteInterval,
@@ -92,7 +102,7 @@ func (b *Broker) ledgerConfig() dledger.Config {
 		MaxPendingProposals: b.cfg.Limits.MaxPendingProposals + reservedProposals,
 		MaxPendingBytes:     int64(b.cfg.Limits.MaxPendingBytes + reservedBytes),
 		ScrubRate:           int64(max(0, b.cfg.Storage.ScrubRate)),
-		MaxInboundBytes:     int64(b.cfg.inboundBytes()),
+		InboundBytes:        func(peers int) int64 { b.memory.fit(peers); return int64(b.cfg.inboundBytes(peers)) },
 		PeerCredentials:     b.peerCredentials(),
 		OnNeedsSeed:         b.needsSeed,
 		OnRole:              func(rc member.RoleChange) { b.roles.Notify(rolechange.Of(rc)) },
@@ -105,11 +115,7 @@ func (b *Broker) peerCredentials() credentials.TransportCredentials {
 	if b.certs.peer == nil {
 		return nil
 	}
-	ids := make(map[string]string)
-	for id, addr := range b.cfg.members() {
-		ids[addr] = id
-	}
-	return &peerCredentials{certs: b.certs.peer, ids: ids}
+	return &peerCredentials{certs: b.certs.peer}
 }
 
 // build puts the services together.
@@ -118,13 +124,19 @@ func (b *Broker) build() error {
 	if err != nil {
 		return err
 	}
+	b.ledger.StampNotBefore(b.store.NewestStamp())
 	b.leaderships = newLeaderships(applied)
 	b.roles.AddHandler(b.leaderships)
 	b.hold = newPullHold(b.cfg.Limits.MaxHeldPulls)
+	b.delivery = newDelivery(b)
+	b.transactions = newTransactions(b)
+	b.expiry = newProducerExpiry(b)
 	b.dispatcher = &dispatcher{
-		ledger: b.ledger, store: b.store, hold: b.hold, leaderships: b.leaderships, flushDue: make(chan struct{}, 1),
+		delivery: b.delivery,
+		ledger:   b.ledger, store: b.store, hold: b.hold, leaderships: b.leaderships, flushDue: make(chan struct{}, 1),
 		replay:   replayLog{log: b.log},
-		mayFlush: b.disk.mayFlush,
+		mayFlush: b.disk.mayFlush, need: b.need, alone: b.alone(),
+		without: b.cfg.Storage.GoOnWithout, log: b.log,
 	}
 	b.dispatcher.applied.Store(int64(b.store.Applied()))
 	b.errors = &translator{view: b.view, log: b.log}
@@ -139,9 +151,7 @@ func (b *Broker) build() error {
 		return err
 	}
 	b.retention = b.newRetention()
-	if err := b.store.Retain(state.Index(b.ledger.Begin())); err != nil {
-		return err
-	}
+	b.topics = newTopicKeeper(b)
 	b.streams = new(errgroup.Group)
 	b.grpcHealth = healthgrpc.NewServer()
 	b.buildServices()
@@ -153,17 +163,43 @@ func (b *Broker) buildServices() {
 	proposer := &proposer{ledger: b.ledger, timeout: l.AckTimeout, now: time.Now}
 	b.messaging = &messagingService{
 		router:    b.router,
-		publisher: &publisher{limit: int(l.MaxBatchBytes), frame: int(l.MaxFrameBytes), store: b.store, errors: b.errors, metrics: b.metrics, now: time.Now},
+		publisher: &publisher{limit: int(l.MaxBatchBytes), frame: int(l.MaxFrameBytes), store: b.store, errors: b.errors, metrics: b.metrics, now: time.Now, producers: b.expiry.room, delayed: l.MaxDelayed, transactions: l.MaxTransactions},
 		puller: &puller{
 			store: b.store, ledger: b.ledger, hold: b.hold,
-			gate: b.memory, maxBytes: int(l.MaxPullBytes), maxWait: l.MaxPullWait, metrics: b.metrics,
+			gate: b.memory, filters: newFiltering(filterBytes(l.Memory), b.metrics), maxBytes: int(l.MaxPullBytes), maxWait: l.MaxPullWait, metrics: b.metrics,
 		},
 		proposer: proposer, budget: newBudget(l), ledger: b.ledger,
 		disk:    b.disk,
 		watcher: &leaderWatch{broker: b}, streams: b.streams, streamWindow: int(l.StreamWindowBytes), streamAnswer: int64(b.cfg.streamAnswerBytes()),
 	}
-	b.admin = &adminService{router: b.router, proposer: proposer, store: b.store, ledger: b.ledger, disk: b.disk, maxQueues: l.MaxQueuesPerTopic}
+	b.admin = &adminService{
+		router: b.router, proposer: proposer, store: b.store, ledger: b.ledger, disk: b.disk, maxQueues: l.MaxQueuesPerTopic,
+		maxBatch: int64(l.MaxBatchBytes), grace: b.cfg.Topics.DeleteGrace,
+		room: newTopicRoom(b.store, l),
+		self: selfInfo{clientAddr: b.clientAddr(), incarnation: b.dir.Incarnation, trouble: b.trouble},
+	}
+	b.deliveries = &deliveryService{router: b.router, proposer: proposer}
+	b.ends = &transactionService{
+		router: b.router, proposer: proposer, store: b.store, ledger: b.ledger, disk: b.disk, transactions: b.transactions,
+	}
+	b.query = &queryService{router: b.router, puller: b.messaging.puller, proposer: proposer, disk: b.disk}
 	b.status = &statusService{broker: b}
+	b.buildGroups(proposer)
+	b.query.coordinator, b.query.work = b.groups.coordinator, b.work.queues
+}
+
+// buildGroups puts together what serves consumer groups.
+func (b *Broker) buildGroups(proposer *proposer) {
+	l := b.cfg.Limits
+	finder := &offsetFinder{puller: b.messaging.puller}
+	room := &groupRoom{store: b.store, groups: l.MaxGroups, queues: l.MaxGroupQueues}
+	b.groups = &groupService{
+		router: b.router, proposer: proposer, store: b.store, disk: b.disk, finder: finder, room: room,
+		coordinator: newGroupCoordinator(b.store, &granter{proposer: proposer, finder: finder, room: room}, b.cfg.Groups, l.MaxGroupMembers, b.log),
+		gatherer:    newProgressGatherer(b),
+	}
+	b.work = &workService{router: b.router, store: b.store, queues: newWorkQueues(b, proposer, finder, room)}
+	b.groups.work, b.dispatcher.work = b.work.queues, b.work.queues
 }
 
 func (b *Broker) httpListener() net.Listener {

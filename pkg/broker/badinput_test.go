@@ -147,17 +147,20 @@ func TestStartsThatAreRefused(t *testing.T) {
 }
 
 func TestStateAheadOfTheLedger(t *testing.T) {
-	anew, err := replayable(100, 0, 95, "D")
+	anew, err := replayable(100, 0, 95, "D", false)
 	require.NoError(t, err)
 	require.True(t, anew, "a whole ledger yields the state again")
-	anew, err = replayable(100, 10, 95, "D")
+	anew, err = replayable(100, 10, 95, "D", false)
 	require.NoError(t, err)
 	require.False(t, anew, "the ledger will come that far")
-	_, err = replayable(5, 10, 95, "D")
+	_, err = replayable(5, 10, 95, "D", true)
 	require.EqualError(t, err, "data dir D: the state has entries up to 5 applied, but the ledger begins at 10: what lies between is missing. "+
 		"Put back both from one copy, or seed this member anew from the others. Nothing was changed.")
+	anew, err = replayable(5, 10, 95, "D", false)
+	require.NoError(t, err, "another member has a state")
+	require.False(t, anew)
 	for _, applied := range []int64{9, 50, 95} {
-		anew, err = replayable(commitIndex(applied), 10, 95, "D")
+		anew, err = replayable(commitIndex(applied), 10, 95, "D", true)
 		require.NoError(t, err)
 		require.False(t, anew)
 	}
@@ -220,7 +223,7 @@ func TestTwoBrokersWithOneID(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	err = twin.Run(ctx)
-	require.ErrorContains(t, err, "cluster.peers says that n1 is at "+cfg.Cluster.Peers["n1"]+", but there is another broker: id n1")
+	require.ErrorContains(t, err, "the members know that n1 is at "+cfg.Cluster.Peers["n1"]+", but there is another broker: id n1")
 	require.ErrorContains(t, err, "Two brokers must not have one id")
 	require.Nil(t, leader.publish(makeBatch(t, batch.Stamp{Queue: queues[0]}, "undisturbed")).GetError())
 }

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -41,9 +39,14 @@ type Broker struct {
 	roles        *rolechange.Changer
 	leaderships  *leaderships
 	dispatcher   *dispatcher
+	delivery     *delivery
+	transactions *transactions
+	expiry       *producerExpiry
 	retention    *retention
+	topics       *topicKeeper
 	seeds        *seed.Source
 	seedWanted   chan member.ID // capacity 1: the leader says that this member must be seeded
+	need         *stateNeed
 	seedProgress atomic.Pointer[seedProgress]
 	seedPieces   struct { // for tests, which set it before Run
 		bytes int    // 0: the default
@@ -57,7 +60,12 @@ type Broker struct {
 	grpcHealth *healthgrpc.Server
 	messaging  *messagingService
 	admin      *adminService
+	query      *queryService
 	status     *statusService
+	groups     *groupService
+	work       *workService
+	deliveries *deliveryService
+	ends       *transactionService
 	streams    *errgroup.Group
 
 	current atomic.Int32 // phase
@@ -111,6 +119,7 @@ func New(cfg Config) (*Broker, error) {
 	cfg = cfg.withDefaults()
 	b := &Broker{cfg: cfg, log: cfg.Logger.With("member", cfg.Node.ID)}
 	b.seedWanted = make(chan member.ID, 1)
+	b.need = newStateNeed(b.log)
 	b.seedProgress.Store(&seedProgress{})
 	b.setPhase(phaseStarting)
 	b.stop.ctx, b.stop.begin = context.WithCancel(context.Background())
@@ -132,7 +141,7 @@ func (b *Broker) open() error {
 	if b.dir, err = openDataDir(b.cfg.Node.Data, b.cfg.Cluster.ID, b.cfg.Node.ID); err != nil {
 		return err
 	}
-	b.memory = newMemoryGate(b.cfg.Limits.Memory, b.log)
+	b.memory = newMemoryGate(b.cfg, b.log)
 	b.disk = newDiskGuard(b.cfg, b.dir.path, b.log)
 	b.disk.check()
 	b.metrics = newMetrics(b.cfg, b.disk)
@@ -219,7 +228,22 @@ func (b *Broker) Addrs() Addrs {
 // ID returns the broker's member id.
 func (b *Broker) ID() string { return b.cfg.Node.ID }
 
-func (b *Broker) memberIDs() []string { return slices.Sorted(maps.Keys(b.cfg.members())) }
+// alone says whether this member's group has no other.
+func (b *Broker) alone() bool { return len(b.others()) == 0 }
+
+// others are the ids of the other members of the group as this broker knows it.
+func (b *Broker) others() []string {
+	var ids []string
+	for _, seat := range b.ledger.Status().Members {
+		if string(seat.ID) != b.cfg.Node.ID {
+			ids = append(ids, string(seat.ID))
+		}
+	}
+	return ids
+}
+
+// memberIDs are the ids of the group as this broker knows it, and its own.
+func (b *Broker) memberIDs() []string { return append(b.others(), b.cfg.Node.ID) }
 
 // applyLag is how many committed entries are not applied yet.
 func (b *Broker) applyLag() int64 {
@@ -246,12 +270,21 @@ func (b *Broker) abandonRest() {
 	b.stop.kill()
 }
 
+// cutSockets closes connections and then listeners, as a process that dies. All
+// connections come first: a listener that closes ends the broker's Run, and what the
+// ledger says of pending proposals then must not reach anyone.
 func (b *Broker) cutSockets() {
+	all := []*sockets{b.sockets.client, b.sockets.peer, b.sockets.http}
+	for _, s := range all {
+		if s != nil {
+			s.cut()
+		}
+	}
 	given := []net.Listener{b.cfg.Listeners.Client, b.cfg.Listeners.Peer, b.cfg.Listeners.HTTP}
-	for i, s := range []*sockets{b.sockets.client, b.sockets.peer, b.sockets.http} {
+	for i, s := range all {
 		switch {
 		case s != nil:
-			s.cut()
+			_ = s.Close()
 		case given[i] != nil:
 			_ = given[i].Close()
 		}
@@ -270,7 +303,7 @@ func (b *Broker) close(fault error) error {
 		return ErrKilled
 	case errors.As(fault, &seeded):
 		b.stop.kill() // nothing left to kill
-		return b.closeSeeded(seeded.manifest)
+		return b.closeSeeded(seeded)
 	case fault != nil:
 		b.noteFault(fault)
 		b.abandon()

@@ -58,6 +58,7 @@ func testConfig(t *testing.T, id string) Config {
 		Raft:    RaftConfig{Heartbeat: 50 * time.Millisecond, MaxHeartbeatLeak: 10},
 		Storage: StorageConfig{SegmentBytes: 16 * mebibyte, TailCacheBytes: mebibyte, StateCacheBytes: mebibyte},
 		Limits:  LimitsConfig{DrainTimeout: time.Second},
+		Topics:  TopicsConfig{DeleteGrace: -1},
 		Logger:  testLogger(t),
 		Statfs:  roomy,
 	}
@@ -125,6 +126,7 @@ func (n *node) startWith(cfg Config) {
 	ctx, stop := context.WithCancel(context.Background())
 	n.b, n.stop, n.done = b, stop, make(chan error, 1)
 	n.cfg.Listen.Client, n.cfg.Listen.HTTP = b.Addrs().Client, b.Addrs().HTTP // the same after a restart
+	n.cfg.Listeners.Peer = nil
 	go func(done chan<- error) { done <- b.Run(ctx) }(n.done)
 	n.t.Cleanup(func() {
 		if b == n.b {

@@ -33,13 +33,23 @@ type Config struct {
 	Durability DurabilityConfig `yaml:"durability"`
 	Storage    StorageConfig    `yaml:"storage"`
 	Retention  RetentionConfig  `yaml:"retention"`
-	Limits     LimitsConfig     `yaml:"limits"`
-	TLS        TLSConfig        `yaml:"tls"`
-	Log        LogConfig        `yaml:"log"`
+	Topics     TopicsConfig     `yaml:"topics"`
+	// Transactions says when producers are asked how a transaction ends.
+	Transactions TransactionConfig `yaml:"transactions"`
+	// Producers says what becomes of producers that are not used.
+	Producers ProducersConfig `yaml:"producers"`
+	Limits    LimitsConfig    `yaml:"limits"`
+	TLS       TLSConfig       `yaml:"tls"`
+	Log       LogConfig       `yaml:"log"`
 	// Insecure allows plain text on addresses other than loopback. Default false:
 	// a broker without certificates is reachable from its own machine only.
 	Insecure bool `yaml:"insecure"`
 
+	// Groups is how the members of consumer groups are kept; for tests.
+	Groups GroupTiming `yaml:"-"`
+	// ClockSettles is for how long the wall clock must have run steadily before topics are
+	// trimmed and removed by it; for tests. Default 10 min.
+	ClockSettles time.Duration `yaml:"-"`
 	// Logger takes the broker's log lines. Default: slog.Default().
 	Logger *slog.Logger `yaml:"-"`
 	// Version and Revision are what status and metrics report. Default "devel".
@@ -49,12 +59,20 @@ type Config struct {
 	// ports before the brokers start. Each one that is set stands in for its listen
 	// address; the broker takes it over and closes it.
 	Listeners Listeners `yaml:"-"`
+	// Fatal ends the process, at once and without returning, when that cannot be done in
+	// order: the state store cannot go on and holds its locks. Nil: panic.
+	Fatal func(error) `yaml:"-"`
 	// LedgerFS is the file system under the commit log, for tests of disks that
 	// fail. Nil: the operating system's.
 	LedgerFS commitlog.FS `yaml:"-"`
 	// Statfs says how full the file system of a directory is, for tests of full
 	// disks. Nil: statfs(2).
 	Statfs func(dir string) (FileSystem, error) `yaml:"-"`
+	// MemoryInUse says how many bytes this process holds, for tests of short memory. Nil:
+	// as the runtime says.
+	MemoryInUse func() uint64 `yaml:"-"`
+
+	ownProcess bool // LimitMemory was called: the process is this broker's
 }
 
 // Listeners are open sockets, nil where the broker shall listen by itself.
@@ -79,8 +97,18 @@ type ClusterConfig struct {
 	ID string `yaml:"id"`
 	// Peers maps each member's id, this one's too, to its peer address. 1 to 9
 	// members; an even number survives no more failures than one less. Default
-	// empty: this broker is a group of its own.
+	// empty: this broker is a group of its own. It says how the group begins: once that
+	// has lived, members come and go by `broker admin member` only.
 	Peers map[string]string `yaml:"peers"`
+	// Addresses are peer addresses of members that have moved, this one too, since the
+	// group was told where they are: this broker uses them instead. It is for the day
+	// on which too many move at once for one after the other to be removed and added
+	// again. Default empty.
+	Addresses map[string]string `yaml:"addresses"`
+	// Join makes a broker with a new data directory wait until it is added to a group
+	// that lives: Peers are the members of that, this one may be among them for its
+	// address. Default false. It counts for nothing once the broker was added.
+	Join bool `yaml:"join"`
 	// Bootstrap lets a majority of members with new data directories begin a new
 	// group without the rest. Default false: a new group begins when all its members
 	// have been there once. Only for the first start: left on, two of three members
@@ -145,7 +173,8 @@ type StorageConfig struct {
 	SeedRate Size `yaml:"seed_rate"`
 	// ScrubRate is how many bytes per second of the sealed commit log are read
 	// and verified in the background, so that damage is found while other members
-	// have good copies: 64 KiB to 1 GiB, or RateOff; default 8 MiB.
+	// have good copies: 64 KiB to 1 GiB, or RateOff; default 8 MiB. With RateOff each
+	// start reads and verifies all of it instead.
 	ScrubRate Rate `yaml:"scrub_rate"`
 	// DiskWarnAt is when a warning is logged: a share of the disk in use, or, as a
 	// size, the bytes left. Default 85%.
@@ -158,6 +187,10 @@ type StorageConfig struct {
 	// so that what must be written can be. The log takes no segment that would leave
 	// less free. 1 MiB to 16 GiB, default 16 MiB.
 	DiskReserveBytes Size `yaml:"disk_reserve_bytes"`
+	// GoOnWithout names entries that are lost on every disk, and that no member's state
+	// has applied: the operator's word that the group is to go on without them. One
+	// member needs it. docs/runbooks/damaged-disk.md says when, and what it costs.
+	GoOnWithout EntryRange `yaml:"go_on_without"`
 }
 
 // LimitsConfig bounds everything that could grow. Whoever meets a limit is told
@@ -176,6 +209,35 @@ type LimitsConfig struct {
 	MaxFrameBytes Size `yaml:"max_frame_bytes"`
 	// MaxQueuesPerTopic bounds a new topic: 1 to 1024, default 1024.
 	MaxQueuesPerTopic int `yaml:"max_queues_per_topic"`
+	// MaxTopics and MaxQueues bound what the group has when a topic is created at this
+	// broker, as the leader; beyond them TOO_MANY_TOPICS and TOO_MANY_QUEUES. What is there
+	// already stays. MaxQueues is 1 to 100000, default what a sixty-fourth of Memory has
+	// room for at 2 KiB each; MaxTopics 1 to 10000, default as many as queues.
+	MaxTopics int `yaml:"max_topics"`
+	MaxQueues int `yaml:"max_queues"`
+	// MaxGroups bounds the consumer groups when one is made at this broker, as the leader:
+	// 1 to 10000, default as many as a 128th of Memory has room for at 512 bytes each.
+	// MaxGroupQueues bounds the queues in which they have progress, group by group: 1 to
+	// 1048576, default what a 64th of Memory has room for at 96 bytes each. MaxGroupMembers
+	// bounds their members, over all groups: 1 to 1000000, default what a 128th of Memory has
+	// room for at 1 KiB each. Beyond any of them LIMIT_EXCEEDED.
+	MaxGroups       int `yaml:"max_groups"`
+	MaxGroupQueues  int `yaml:"max_group_queues"`
+	MaxGroupMembers int `yaml:"max_group_members"`
+	// MaxProducers bounds the producers when one is registered at this broker, as the leader: 1
+	// to 1048576, default as many as a 64th of Memory has room for at 128 bytes each, at most
+	// 100000. MaxProducerQueues bounds the queues in which batches of theirs are remembered,
+	// producer by producer: 1 to 4194304, default what a 32nd of Memory has room for at 160
+	// bytes each. Half of each below a memory of 512 MiB. Beyond them TOO_MANY_PRODUCERS.
+	MaxProducers      int `yaml:"max_producers"`
+	MaxProducerQueues int `yaml:"max_producer_queues"`
+	// MaxDelayed bounds the batches that wait for their delivery time when one is published to
+	// this broker, as the leader: 1 to 1000000, default what a 64th of Memory has room for at
+	// 128 bytes each; then TOO_MANY_DELAYED. MaxTransactions bounds the open transactions
+	// likewise: 1 to 100000, default what a 256th of Memory has room for at 256 bytes each;
+	// then TOO_MANY_TRANSACTIONS. Half of each below a memory of 512 MiB.
+	MaxDelayed      int `yaml:"max_delayed"`
+	MaxTransactions int `yaml:"max_transactions"`
 	// MaxPendingProposals and MaxPendingBytes bound what the leader has taken and
 	// not yet committed; beyond them LEADER_PENDING_FULL. As much again of unary
 	// requests may wait for a leader; beyond that LIMIT_EXCEEDED. Defaults 10000 and a
@@ -191,7 +253,7 @@ type LimitsConfig struct {
 	// MaxPullWait bounds how long a pull may wait for messages: default 30 s.
 	MaxPullWait time.Duration `yaml:"max_pull_wait"`
 	// MaxHeldPulls bounds the pulls that wait at a time: default what a sixteenth of
-	// Memory has room for, at most 10000.
+	// Memory has room for beside the filters, at most 10000.
 	MaxHeldPulls int `yaml:"max_held_pulls"`
 	// HoldTimeout is how long a request waits for a leader before NO_LEADER:
 	// default 5 s.
@@ -275,9 +337,14 @@ func (c Config) withDefaults() Config {
 	fill(&c.Revision, "unknown")
 	c.Raft = c.Raft.withDefaults()
 	c.Retention = c.Retention.withDefaults()
+	c.Topics = c.Topics.withDefaults()
+	fill(&c.ClockSettles, clockSettles)
+	c.Transactions = c.Transactions.withDefaults()
+	c.Producers = c.Producers.withDefaults()
 	c.Limits = c.Limits.withDefaults()
 	c.Storage = c.Storage.withDefaults(c.Limits.Memory)
 	c.TLS = c.TLS.withDefaults()
+	c.Groups = c.Groups.withDefaults()
 	return c
 }
 
@@ -292,7 +359,7 @@ func (r RaftConfig) withDefaults() RaftConfig {
 func (s StorageConfig) withDefaults(memory Size) StorageConfig {
 	fill(&s.SegmentBytes, 256*mebibyte)
 	fill(&s.TailCacheBytes, share(memory, 16, 8*mebibyte, 64*mebibyte))
-	fill(&s.StateCacheBytes, share(memory, 16, 8*mebibyte, 64*mebibyte))
+	fill(&s.StateCacheBytes, stateCache(memory))
 	fill(&s.SeedRate, 64*mebibyte)
 	fill(&s.ScrubRate, Rate(8*mebibyte))
 	fill(&s.DiskWarnAt, "85%")
@@ -301,17 +368,35 @@ func (s StorageConfig) withDefaults(memory Size) StorageConfig {
 	return s
 }
 
+// stateCache is a sixteenth of the memory, but small where there is little of it: what else
+// there is must fit, too.
+func stateCache(memory Size) Size {
+	if memory < 512*mebibyte {
+		return 8 * mebibyte
+	}
+	return share(memory, 16, 8*mebibyte, 64*mebibyte)
+}
+
 func (l LimitsConfig) withDefaults() LimitsConfig {
 	fill(&l.Memory, gibibyte)
 	fill(&l.MaxBatchBytes, 4*mebibyte)
 	fill(&l.MaxFrameBytes, max(2*l.MaxBatchBytes, 8*mebibyte))
 	fill(&l.MaxQueuesPerTopic, state.MaxQueuesPerTopic)
+	fill(&l.MaxQueues, int(min(l.Memory/64/queueBytes, state.MaxQueues)))
+	fill(&l.MaxTopics, min(l.MaxQueues, state.MaxTopics))
+	fill(&l.MaxGroups, int(min(l.Memory/128/groupBytes, state.MaxGroups)))
+	fill(&l.MaxGroupQueues, int(min(l.Memory/64/groupQueueBytes, state.MaxProgress)))
+	fill(&l.MaxGroupMembers, int(min(l.Memory/128/groupMemberBytes, mostGroupMembers)))
+	fill(&l.MaxProducers, int(min(part(l.Memory, 64)/producerBytes, 100_000)))
+	fill(&l.MaxProducerQueues, int(min(part(l.Memory, 32)/producerQueueBytes, state.MaxWindows)))
+	fill(&l.MaxDelayed, int(min(part(l.Memory, 64)/delayedBytes, state.MaxDelayed)))
+	fill(&l.MaxTransactions, int(min(part(l.Memory, 256)/transactionBytes, state.MaxTransactions)))
 	fill(&l.MaxPendingProposals, 10_000)
 	fill(&l.MaxPendingBytes, max(share(l.Memory, 16, 8*mebibyte, 64*mebibyte), l.MaxFrameBytes))
 	fill(&l.StreamWindowBytes, 8*mebibyte)
 	fill(&l.MaxPullBytes, 4*mebibyte)
 	fill(&l.MaxPullWait, 30*time.Second)
-	fill(&l.MaxHeldPulls, int(min(l.Memory/16/heldPullBytes, 10_000)))
+	fill(&l.MaxHeldPulls, int(min((l.Memory/16-filterBytes(l.Memory))/heldPullBytes, 10_000)))
 	fill(&l.HoldTimeout, 5*time.Second)
 	fill(&l.AckTimeout, 10*time.Second)
 	fill(&l.MaxStreams, 1000)
@@ -340,7 +425,7 @@ func fill[T comparable](p *T, def T) {
 	}
 }
 
-// members returns the group: the configured peers, or this broker alone.
+// members returns the group as it begins: the configured peers, or this broker alone.
 func (c Config) members() map[string]string {
 	if len(c.Cluster.Peers) > 0 {
 		return c.Cluster.Peers

@@ -41,6 +41,10 @@ func TestFaultsAreNamed(t *testing.T) {
 	for want, c := range map[string]Config{
 		"node.id":                             {Node: NodeConfig{ID: "a b"}},
 		"cluster.id":                          {Cluster: ClusterConfig{ID: "ü"}},
+		"cluster.join needs cluster.peers":    {Cluster: ClusterConfig{Join: true}},
+		"names only this broker":              {Cluster: ClusterConfig{Join: true, Peers: map[string]string{"n1": "a:1"}}},
+		"exclude each other":                  {Cluster: ClusterConfig{Join: true, Bootstrap: true, Peers: map[string]string{"n2": "a:1"}}},
+		`cluster.addresses: n2="a"`:           {Cluster: ClusterConfig{Addresses: map[string]string{"n2": "a"}}},
 		`cluster.peers has no "n1"`:           {Cluster: ClusterConfig{Peers: map[string]string{"n2": "a:1"}}},
 		"is not HOST:PORT":                    {Cluster: ClusterConfig{Peers: map[string]string{"n1": "a"}}},
 		"n1 and n2 have the same address a:1": {Cluster: ClusterConfig{Peers: map[string]string{"n1": "a:1", "n2": "a:1"}}, Insecure: true},

@@ -21,8 +21,8 @@ func (c Config) Validate() error { return c.withDefaults().validate() }
 
 func (c Config) validate() error {
 	return errors.Join(
-		c.validateNames(), c.validatePeers(), c.validateRaft(),
-		c.validateStorage(), c.Retention.validate(), c.validateLimits(), c.validateMemory(), c.validateListeners(), c.validateLog(),
+		c.validateNames(), c.validatePeers(), c.validateAddresses(), c.validateRaft(),
+		c.validateStorage(), c.Retention.validate(), c.Topics.validate(), c.Transactions.validate(), c.Producers.validate(), c.validateLimits(), c.validateMemory(), c.validateListeners(), c.validateLog(),
 	)
 }
 
@@ -43,10 +43,20 @@ func (c Config) validateNames() error {
 func (c Config) validatePeers() error {
 	peers := c.Cluster.Peers
 	if len(peers) == 0 {
+		if c.Cluster.Join {
+			return errors.New("cluster.join needs cluster.peers: name the members of the group that this broker is to be added to")
+		}
 		return nil
 	}
 	var errs []error
-	if _, ok := peers[c.Node.ID]; !ok {
+	_, own := peers[c.Node.ID]
+	if c.Cluster.Join && own && len(peers) == 1 {
+		errs = append(errs, errors.New("cluster.join, but cluster.peers names only this broker: name the members of the group that it is to be added to"))
+	}
+	if c.Cluster.Join && c.Cluster.Bootstrap {
+		errs = append(errs, errors.New("cluster.join and cluster.bootstrap exclude each other: a broker either joins a group or begins one"))
+	}
+	if !own && !c.Cluster.Join {
 		errs = append(errs, fmt.Errorf("cluster.peers has no %q: it must name every member, this one (node.id) too", c.Node.ID))
 	}
 	if len(peers) > 9 {
@@ -74,6 +84,16 @@ func (c Config) validatePeers() error {
 	return errors.Join(errs...)
 }
 
+func (c Config) validateAddresses() error {
+	var errs []error
+	for _, id := range slices.Sorted(maps.Keys(c.Cluster.Addresses)) {
+		if err := checkPeerAddr(c.Cluster.Addresses[id]); err != nil {
+			errs = append(errs, fmt.Errorf("cluster.addresses: %s=%q is not HOST:PORT", id, c.Cluster.Addresses[id]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func (c Config) validateRaft() error {
 	r := c.Raft
 	return errors.Join(
@@ -89,8 +109,12 @@ func (c Config) validateStorage() error {
 	if c.Storage.ScrubRate != RateOff {
 		scrub = within("storage.scrub_rate", c.Storage.ScrubRate, Rate(64*kibibyte), Rate(gibibyte))
 	}
+	_, _, without := c.Storage.GoOnWithout.parse()
+	if without != nil {
+		without = fmt.Errorf("storage.go_on_without: %w", without)
+	}
 	return errors.Join(
-		scrub,
+		scrub, without,
 		within("storage.segment_bytes", c.Storage.SegmentBytes, mebibyte, 4*gibibyte),
 		within("storage.segment_bytes (at least 2 × limits.max_batch_bytes)", c.Storage.SegmentBytes, 2*c.Limits.MaxBatchBytes, 4*gibibyte),
 		within("storage.tail_cache_bytes", c.Storage.TailCacheBytes, mebibyte, 64*gibibyte),
@@ -123,6 +147,15 @@ func (c Config) validateLimits() error {
 		within("limits.max_batch_bytes", l.MaxBatchBytes, kibibyte, 15*mebibyte),
 		within("limits.max_frame_bytes", l.MaxFrameBytes, l.MaxBatchBytes, 256*mebibyte),
 		within("limits.max_queues_per_topic", l.MaxQueuesPerTopic, 1, state.MaxQueuesPerTopic),
+		within("limits.max_topics", l.MaxTopics, 1, state.MaxTopics),
+		within("limits.max_queues", l.MaxQueues, 1, state.MaxQueues),
+		within("limits.max_groups", l.MaxGroups, 1, state.MaxGroups),
+		within("limits.max_group_queues", l.MaxGroupQueues, 1, state.MaxProgress),
+		within("limits.max_group_members", l.MaxGroupMembers, 1, mostGroupMembers),
+		within("limits.max_producers", l.MaxProducers, 1, state.MaxProducers),
+		within("limits.max_producer_queues", l.MaxProducerQueues, 1, state.MaxWindows),
+		within("limits.max_delayed", l.MaxDelayed, 1, state.MaxDelayed),
+		within("limits.max_transactions", l.MaxTransactions, 1, state.MaxTransactions),
 		within("limits.max_pending_proposals", l.MaxPendingProposals, 1, 1_000_000),
 		within("limits.max_pending_bytes", l.MaxPendingBytes, l.MaxFrameBytes, 4*gibibyte),
 		within("limits.stream_window_bytes", l.StreamWindowBytes, 64*kibibyte, gibibyte),

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -88,6 +89,17 @@ func openDataDir(dir, cluster, member string) (*dataDir, error) {
 	return &dataDir{path: dir, identity: id, lock: lock, fresh: err == nil}, nil
 }
 
+// openOldDataDir locks a directory that is this member's already.
+func openOldDataDir(dir, cluster, member string) (*dataDir, error) {
+	if _, err := loadIdentity(dir); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, dirErrorf("data dir %s holds no %s file: it is nobody's. Nothing was changed: %w", dir, identityFile, err)
+		}
+		return nil, err
+	}
+	return openDataDir(dir, cluster, member)
+}
+
 // makeDir makes dir and the parents that it lacks, durably: the ledger below is
 // worth no more than the entry that leads to it.
 func makeDir(dir string) error {
@@ -153,10 +165,28 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, dirErrorf("data dir %s is in use by another broker (process %s): stop it, or give this one its own --data. Nothing was changed: %w",
 			dir, strings.TrimSpace(string(holder)), err)
 	}
-	if err := f.Truncate(0); err == nil {
-		_, _ = fmt.Fprintln(f, os.Getpid())
+	if err := noteHolder(f); err != nil {
+		_ = f.Close()
+		return nil, dirErrorf("data dir %s: lock file: the disk does not take a process id: look at it before anything else is written there: %w", dir, err)
 	}
 	return f, nil
+}
+
+// noteHolder writes this process's id into the lock file. For want of space it may stay
+// empty: a broker starts on a full disk. A disk that fails is not written to any further.
+func noteHolder(f interface {
+	io.Writer
+	Truncate(size int64) error
+},
+) error {
+	err := f.Truncate(0)
+	if err == nil {
+		_, err = fmt.Fprintln(f, os.Getpid())
+	}
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return nil
+	}
+	return err
 }
 
 // adoptDir makes an empty directory this member's own. One that holds ledger or

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 func TestDataDirIsGivenToItsMember(t *testing.T) {
@@ -94,4 +95,17 @@ func FuzzDecodeIdentity(f *testing.F) {
 			require.Equal(t, raw, id.encode())
 		}
 	})
+}
+
+// badFile is a file whose writes fail.
+type badFile struct{ err error }
+
+func (f badFile) Truncate(int64) error      { return nil }
+func (f badFile) Write([]byte) (int, error) { return 0, f.err }
+
+// A disk that fails at the very first write is left alone; one that is full is not.
+func TestLockFileThatCannotBeWritten(t *testing.T) {
+	require.ErrorIs(t, noteHolder(badFile{unix.EIO}), unix.EIO)
+	require.NoError(t, noteHolder(badFile{unix.ENOSPC}))
+	require.NoError(t, noteHolder(badFile{unix.EDQUOT}))
 }

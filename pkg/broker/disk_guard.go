@@ -190,16 +190,16 @@ func (g *diskGuard) mayFlush() bool {
 // errWouldFill refuses to take the last space of a file system.
 var errWouldFill = fmt.Errorf("it would take the last space of the file system: %w", syscall.ENOSPC)
 
-// mayGrow refuses a segment that would leave less free than the reserve: the log is
-// not alone on the disk, and a reservation that fails has taken everything for a
-// moment.
+// mayGrow refuses what would leave less free than the reserve: a segment, the copies
+// that repair the log, what the state flushes for a seed. None of them is alone on the
+// disk, and a reservation that fails has taken everything for a moment.
 func (g *diskGuard) mayGrow(bytes int64) error {
 	fs, err := g.statfs(g.dir)
 	if err != nil {
 		return nil // the reservation itself will tell
 	}
 	if fs.Free-bytes < int64(g.storage.DiskReserveBytes) {
-		return fmt.Errorf("%s free, a segment takes %s: %w", roundSize(fs.Free), roundSize(bytes), errWouldFill)
+		return fmt.Errorf("%s free, %s are wanted, and the reserve is to stay: %w", roundSize(fs.Free), roundSize(bytes), errWouldFill)
 	}
 	return nil
 }

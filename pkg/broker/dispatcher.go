@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -30,8 +31,16 @@ type dispatcher struct {
 	hold        *pullHold
 	leaderships *leaderships
 	flushDue    chan struct{} // capacity 1: to the flusher
-	mayFlush    func() bool   // there is room for it on the disk
+	delivery    *delivery
+	work        *workQueues
+	mayFlush    func() bool // there is room for it on the disk
+	flushAsked  atomic.Bool // somebody needs the state on disk before a flush is due
+	need        *stateNeed
+	alone       bool       // no other member has a state to give
+	without     EntryRange // what the operator gives up
+	log         *slog.Logger
 
+	joined    atomic.Bool // the state is known to be of the ledger's history
 	applied   atomic.Int64
 	stepBegan atomic.Pointer[time.Time] // nil: waits
 	entries   []state.Entry             // reused from step to step
@@ -43,22 +52,20 @@ type dispatcher struct {
 func (d *dispatcher) run(ctx context.Context) error {
 	applied := commitlog.Index(d.store.Applied())
 	d.ledger.Applied(applied+1, nil) // where the state stands from before
-	for first := true; ; first = false {
+	if ok, err := d.join(ctx, applied); err != nil || !ok {
+		return ended(ctx, "carry the state on", err)
+	}
+	for {
 		committed, err := d.ledger.WaitCommitted(ctx, applied)
 		if err != nil {
 			return ended(ctx, "wait for committed entries", err)
-		}
-		if first {
-			if err := d.joins(applied); err != nil {
-				return ended(ctx, "carry the state on", err)
-			}
 		}
 		for applied < committed {
 			last, err := d.step(applied+1, committed)
 			if damaged(err) {
 				// The state waits for the repair; nobody but this disk is at fault.
-				err = d.ledger.AwaitReadable(ctx, applied+1)
-				last = applied
+				err = d.awaitEntry(ctx, applied+1)
+				last = commitlog.Index(d.store.Applied())
 			}
 			if err != nil {
 				return ended(ctx, fmt.Sprintf("apply from entry %d on", applied+1), err)
@@ -68,6 +75,71 @@ func (d *dispatcher) run(ctx context.Context) error {
 			d.replay.note(applied, committed, time.Now())
 		}
 	}
+}
+
+// repairPatience is for how long the state waits for the repair of an entry before it
+// looks for a state that is ahead of it. A repair takes less than a second.
+const repairPatience = 5 * time.Second
+
+// awaitEntry waits until an entry that is damaged here can be read. Where that takes
+// long, or no peer has it, a state that has it applied is as good: with one this
+// process ends, and goes on from there.
+func (d *dispatcher) awaitEntry(ctx context.Context, i commitlog.Index) error {
+	soon, cancel := context.WithTimeout(ctx, repairPatience)
+	defer cancel()
+	readable, err := d.ledger.AwaitRepair(soon, i)
+	if readable || ctx.Err() != nil || err != nil && soon.Err() == nil {
+		return err
+	}
+	need := d.need.raise(i, fmt.Sprintf("its state waits for entry %d, which is damaged here", i))
+	defer d.need.end()
+	if !d.without.covers(i) {
+		return d.ledger.AwaitReadable(ctx, i)
+	}
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(need.nobody, stop)()
+	if err = d.ledger.AwaitReadable(waiting, i); err != nil && need.nobody.Err() != nil && ctx.Err() == nil {
+		return d.goWithout(i)
+	}
+	return err
+}
+
+// goWithout applies nothing in the place of an entry: no member has it, no member's
+// state has applied it, and the operator has said that the group is to go on. What is
+// applied is the same on whichever member does it; the others get this one's state.
+func (d *dispatcher) goWithout(i commitlog.Index) error {
+	term, err := d.ledger.TermAt(i)
+	if err != nil || !d.ledger.Lost(i) {
+		return err // not lost (any more): it is asked for again
+	}
+	d.log.Error("DATA LOSS accepted: the state goes on without this entry, as storage.go_on_without says", "entry", int64(i))
+	d.entries = append(d.entries[:0], state.Entry{
+		Index: state.Index(i), Term: state.Term(term), Type: state.EntryNoop, AppendTimeUnixNano: d.store.NewestStamp(),
+	})
+	return d.apply(i)
+}
+
+// join waits until the ledger has come to where the state stands, and finds out
+// whether that is one history. If it is not, or something is missing in between, it
+// waits for another state, until ctx is done: not ok.
+func (d *dispatcher) join(ctx context.Context, applied commitlog.Index) (ok bool, err error) {
+	if begin := d.ledger.Begin(); applied+1 < begin {
+		d.need.raise(begin-1, "it has no state that its ledger could carry on")
+		<-ctx.Done()
+		return false, nil
+	}
+	if _, err := d.ledger.WaitCommitted(ctx, applied-1); err != nil {
+		return false, err
+	}
+	err = d.joins(applied)
+	if begin := d.ledger.Begin(); errors.Is(err, errOtherHistory) && !d.alone && begin > 0 {
+		d.need.raise(begin-1, err.Error())
+		<-ctx.Done()
+		return false, nil
+	}
+	d.joined.Store(err == nil)
+	return err == nil, err
 }
 
 // ended is nil once ctx is done or the ledger ends: then errors are what stopping looks
@@ -90,15 +162,21 @@ func (d *dispatcher) step(first, last commitlog.Index) (commitlog.Index, error) 
 	if err != nil {
 		return 0, err
 	}
+	defer frame.Release() // of what is applied, nothing keeps the bytes
 	if frame.First != first || frame.Last < first || frame.Last > last {
 		return 0, fmt.Errorf("asked for entries %d to %d, the log gave %d to %d", first, last, frame.First, frame.Last)
 	}
 	if d.entries, err = entriesOf(frame, d.entries[:0]); err != nil {
 		return 0, err
 	}
+	return frame.Last, d.apply(first)
+}
+
+// apply applies d.entries, the first of which is first.
+func (d *dispatcher) apply(first commitlog.Index) error {
 	outcomes, err := d.store.Apply(d.entries)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	results := make([]any, len(outcomes))
 	for i, out := range outcomes {
@@ -107,10 +185,11 @@ func (d *dispatcher) step(first, last commitlog.Index) (commitlog.Index, error) 
 	d.ledger.Applied(first, results)
 	d.leaderships.entryApplied(member.Term(d.entries[len(d.entries)-1].Term))
 	d.wake(outcomes)
+	d.delivery.applied(outcomes)
 	if d.store.FlushDue() {
 		signal(d.flushDue)
 	}
-	return frame.Last, nil
+	return nil
 }
 
 // entriesOf cuts a frame into entries.
@@ -137,19 +216,28 @@ func (d *dispatcher) wake(outcomes []state.Outcome) {
 	for i, out := range outcomes {
 		switch {
 		case out.Code != state.CodeOK || out.Duplicate:
+		case out.AboutWaiting || out.Waits:
+			queues = append(queues, out.Delivered...)
 		case d.entries[i].Type == state.EntryBatch:
 			if n := len(queues); n == 0 || queues[n-1] != out.Queue {
 				queues = append(queues, out.Queue)
 			}
-		case d.entries[i].Type == state.EntryCommand && out.Topic == nil && out.ProducerID == 0:
+		case out.TopicGone:
 			d.hold.wakeAll()
-			return
+			d.work.wakeAll()
 		}
 	}
 	d.hold.wake(queues)
+	d.work.arrived(queues)
 }
 
-// flush writes the state out whenever enough has gathered, so that a restart has
+// askFlush has the state brought to disk soon.
+func (d *dispatcher) askFlush() {
+	d.flushAsked.Store(true)
+	signal(d.flushDue)
+}
+
+// flush writes the state out whenever enough has gathered or somebody has asked, so that a restart has
 // little to replay and the ledger something to purge. Not while the disk is full:
 // what is applied then is in the ledger, or not even on this disk yet, and the state
 // must not be ahead of that.
@@ -163,7 +251,7 @@ func (d *dispatcher) flush(ctx context.Context) error {
 		case <-d.flushDue:
 		case <-tick.C:
 		}
-		if !d.store.FlushDue() || !d.mayFlush() {
+		if asked := d.flushAsked.Swap(false); !asked && !d.store.FlushDue() || !d.mayFlush() {
 			continue
 		}
 		if err := d.store.Flush(); err != nil && ctx.Err() == nil {
@@ -184,10 +272,32 @@ func (d *dispatcher) joins(applied commitlog.Index) error {
 		return err
 	}
 	if tip := d.store.Tip(); int64(term) != int64(tip.Term) {
-		return fmt.Errorf("the state ends with entry %d of term %d, the ledger has there one of term %d: they are not of the same group and moment; "+
-			"remove the data directory, and this member is seeded anew", applied, tip.Term, term)
+		return &otherHistoryError{applied: applied, state: tip.Term, ledger: term}
 	}
 	return nil
+}
+
+// otherHistoryError says that state and ledger are not of one history. A power cut in
+// page-cache mode can leave it so: the state had been flushed, and what the group then
+// agreed on is something else. The state is of no use, as one that is corrupt.
+type otherHistoryError struct {
+	applied commitlog.Index
+	state   state.Term
+	ledger  commitlog.Term
+}
+
+// errOtherHistory is what an otherHistoryError is.
+var errOtherHistory = errors.New("state and ledger are not of one history")
+
+// Error says where they part, and what to do if it is not done already.
+func (e *otherHistoryError) Error() string {
+	return fmt.Sprintf("its state ends with entry %d of term %d, where its ledger has one of term %d: they are not of one history. "+
+		"Another state is needed: from the ledger at the next start if it goes back to entry 0, else from another member", e.applied, e.state, e.ledger)
+}
+
+// Is makes it a corrupt state too: the next start builds it anew.
+func (e *otherHistoryError) Is(target error) bool {
+	return target == errOtherHistory || target == state.ErrCorrupt
 }
 
 // replayable says whether the ledger can carry the state on. A state may be ahead
@@ -195,11 +305,13 @@ func (d *dispatcher) joins(applied commitlog.Index) error {
 // applied whose copy here was not on disk yet. A whole ledger yields it anew. One
 // that begins later is waited for: nothing is applied until it has the entry at
 // which the state stands, and dispatcher.joins has compared the two (ADR 0013).
-func replayable(applied, begin, end commitlog.Index, dir string) (anew bool, err error) {
+// Where something is missing between the two, another member's state is waited for;
+// alone it is an error.
+func replayable(applied, begin, end commitlog.Index, dir string, alone bool) (anew bool, err error) {
 	switch {
 	case applied > end && begin == 0:
 		return true, nil
-	case applied+1 < begin:
+	case applied+1 < begin && alone:
 		return false, dirErrorf("data dir %s: the state has entries up to %d applied, but the ledger begins at %d: what lies between is missing. "+
 			"Put back both from one copy, or seed this member anew from the others. Nothing was changed.", dir, applied, begin)
 	}

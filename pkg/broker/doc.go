@@ -28,9 +28,17 @@
 //	roles       rolechange.Changer.Run, calls leaderships
 //	dispatcher  owns the way from ledger to state
 //	flusher     brings the state to disk now and then
+//	groups      looks after the members of consumer groups, grants queues, while leading
+//	progress    gathers commits of progress and carries them through the ledger
+//	work        while this broker leads: ends leases of work-queue groups, moves dead letters
+//	settlements gathers acknowledgements of messages and carries them through the ledger
 //	seeds       drops the seeds that nobody reads any more
 //	seeder      fetches a seed when the leader says that this member needs one
+//	delivery    while this broker leads: proposes what is due, carries what waits
+//	transactions  while this broker leads: has producers asked how theirs end
+//	expiry      while this broker leads: has producers forgotten that are not used
 //	retention   deletes old segments of the ledger
+//	topics      while this broker leads: trims topics, removes deleted ones
 //	disk        looks how full the disk is, keeps the reserve
 //	memory      looks how much memory is in use, holds clients back
 //	fitness     tells the member when its disk hangs or is full

@@ -48,6 +48,24 @@ func doubted(err error) error {
 // doubtResults does the same to the batches of an answer that were refused: each
 // may be the second copy of one that was stored.
 func doubtResults(resp any) {
+	if progress, ok := resp.(*brokerv1.CommitProgressResponse); ok {
+		for _, r := range progress.GetResults() {
+			if r.GetError() != nil {
+				r.Error.Indefinite = true
+			}
+		}
+		return
+	}
+	if work, ok := resp.(interface {
+		GetResults() []*brokerv1.WorkResult
+	}); ok {
+		for _, r := range work.GetResults() {
+			if r.GetError() != nil {
+				r.Error.Indefinite = true
+			}
+		}
+		return
+	}
 	batches, ok := resp.(interface {
 		GetResults() []*brokerv1.BatchResult
 	})

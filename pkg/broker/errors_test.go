@@ -101,7 +101,7 @@ func TestEveryCodeIsInTheTable(t *testing.T) {
 		dledger.CodeNotLeader, dledger.CodeNoLeader, dledger.CodeLeaderNotReady, dledger.CodeLeaderTransferring,
 		dledger.CodeLeadershipLost, dledger.CodePendingFull, dledger.CodeShuttingDown, dledger.CodeUnknownMember,
 		dledger.CodeTransferFailed, dledger.CodeInvalidProposal,
-		state.CodeUnknownQueue, state.CodeUnknownProducer, state.CodeProducerFenced,
+		state.CodeUnknownQueue, state.CodeUnknownProducer, state.CodeTooManyProducers, state.CodeProducerFenced,
 		state.CodeOutOfOrderSequence, state.CodeSequenceConflict, state.CodeUnknownTopic, state.CodeTopicExists,
 		state.CodeInvalidTopicName, state.CodeLimitExceeded,
 	} {

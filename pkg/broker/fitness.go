@@ -12,6 +12,7 @@ import (
 type circumstances struct {
 	hangs    bool // a sync does not come back
 	readOnly bool // the disk is full
+	stuck    bool // its state cannot be carried on
 	leads    bool
 	led      bool // somebody leads
 	// leaderless is for how long nobody has led, better for how long the same other
@@ -20,14 +21,14 @@ type circumstances struct {
 }
 
 // fitToLead says whether a member should lead. One whose disk hangs never should.
-// One whose disk is full should leave it to another that is fit, but if there is
+// One whose disk is full, or whose state is stuck, so that it cannot serve, should leave it to another that is fit, but if there is
 // none it must lead all the same: somebody has to, so that consumers can read.
 // settle is the time in which a fit member would have come forward.
 func fitToLead(c circumstances, settle time.Duration) bool {
 	switch {
 	case c.hangs:
 		return false
-	case !c.readOnly:
+	case !c.readOnly && !c.stuck:
 		return true
 	case c.leads:
 		return c.better < settle
@@ -77,7 +78,7 @@ func (f *fitness) look(st *dledger.Status, now time.Time) circumstances {
 }
 
 // maintainFitness tells the member whether it is fit to lead: not while its disk has
-// come to a stop, and not while its disk is full if another's is not.
+// come to a stop, and not while its disk is full, or its state stuck, if another's is not.
 func (b *Broker) maintainFitness(ctx context.Context) error {
 	tick := time.NewTicker(b.cfg.Raft.Heartbeat)
 	defer tick.Stop()
@@ -99,6 +100,7 @@ func (b *Broker) judgeFitness(f *fitness) {
 	c := f.look(b.ledger.Status(), time.Now())
 	_, c.hangs = b.diskHangs()
 	_, c.readOnly = b.disk.readOnly()
+	c.stuck = b.need.now.Load() != nil
 	if why := b.trouble(); why != f.trouble {
 		f.trouble = why
 		b.ledger.SetTrouble(why)
@@ -121,6 +123,9 @@ func (b *Broker) judgeFitness(f *fitness) {
 func (b *Broker) trouble() string {
 	if _, bad := b.diskHangs(); bad {
 		return "its disk does not finish a sync"
+	}
+	if need := b.need.now.Load(); need != nil {
+		return need.why
 	}
 	switch now := b.disk.state.Load(); {
 	case now.noSpace != nil:

@@ -57,6 +57,28 @@ func (b *Broker) ledgerCheck() healthCheck {
 	return healthCheck{"ledger", true, fmt.Sprintf("SUSPECT: %d damaged ranges, the first one: %v", len(suspect), suspect[0])}
 }
 
+// stateCheck tells why the state cannot be carried on. It never fails: a broker that
+// passes requests on is of use.
+func (b *Broker) stateCheck() healthCheck {
+	need := b.need.now.Load()
+	switch {
+	case need == nil:
+		return healthCheck{"state", true, "follows the ledger"}
+	case need.nobody.Err() != nil:
+		return healthCheck{"state", true, "STUCK: " + need.why + "; no other member has a state that covers it: see docs/runbooks/damaged-disk.md"}
+	}
+	return healthCheck{"state", true, "STUCK: " + need.why + "; another member's state is fetched"}
+}
+
+// groupCheck fails while this broker is not a member of the group.
+func (b *Broker) groupCheck() healthCheck {
+	st := b.ledger.Status()
+	if st.Outcast == "" {
+		return healthCheck{"member", true, st.Seat}
+	}
+	return healthCheck{"member", false, st.Outcast}
+}
+
 // ready says whether clients should be sent here: a follower is ready too, since
 // it passes requests on.
 func (b *Broker) ready() health {
@@ -69,5 +91,5 @@ func (b *Broker) ready() health {
 		"applied", lag <= b.cfg.Limits.ReadyMaxLag,
 		fmt.Sprintf("%d committed entries wait to be applied, at most %d allowed", lag, b.cfg.Limits.ReadyMaxLag),
 	}
-	return checks(healthCheck{"running", b.phase() == phaseRunning, b.phase().String()}, leader, applied, b.diskCheck(), b.ledgerCheck())
+	return checks(healthCheck{"running", b.phase() == phaseRunning, b.phase().String()}, b.groupCheck(), leader, applied, b.diskCheck(), b.ledgerCheck(), b.stateCheck())
 }

@@ -85,13 +85,13 @@ func TestHealthFollowsTheCluster(t *testing.T) {
 	var h health
 	require.NoError(t, json.Unmarshal([]byte(body), &h))
 	require.False(t, h.OK)
-	require.Equal(t, healthCheck{"leader", false, "knows no leader"}, h.Reasons[1])
+	require.Equal(t, healthCheck{"leader", false, "knows no leader"}, h.Reasons[2])
 	code, _ = last.probe("/livez")
 	require.Equal(t, http.StatusOK, code)
 
 	_, err := last.admin.ListTopics(last.ctx(), &brokerv1.ListTopicsRequest{})
 	requireCode(t, err, CodeNoLeader, "definite")
-	require.ErrorContains(t, err, "no leader for 300ms: 1 of 3 members reachable, 2 needed ("+last.cfg.Node.ID+" is CANDIDATE")
+	require.ErrorContains(t, err, "no leader for 300ms: 1 of 3 members reachable, 2 voters needed ("+last.cfg.Node.ID+" is CANDIDATE")
 	_, err = last.publishStream().Recv()
 	requireCode(t, err, CodeNoLeader, "definite")
 	st, err := last.status.GetStatus(last.ctx(), &brokerv1.GetStatusRequest{})

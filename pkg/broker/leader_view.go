@@ -17,6 +17,7 @@ type leaderView struct {
 	master  bool        // this broker is the leader
 	serving *leadership // not nil: and ready for clients
 	applied member.Term // of the newest entry applied here
+	outcast string      // why this broker is not in the group; empty: it is
 	// changed is closed when the ledger's part of this has changed, moved when the
 	// leadership's has.
 	changed, moved <-chan struct{}
@@ -43,6 +44,7 @@ func (b *Broker) view() leaderView {
 	return leaderView{
 		self: st.ID, leader: st.Leader, addr: st.LeaderClientAddr, term: st.Term,
 		master: st.Role == member.Leader, serving: serving, applied: applied,
+		outcast: st.Outcast,
 		changed: changed, moved: moved,
 	}
 }
@@ -58,8 +60,11 @@ func (b *Broker) explain() string {
 		}
 		seen = append(seen, peerSeen(p))
 	}
-	members := len(st.Peers) + 1
-	why := fmt.Sprintf("%d of %d members reachable, %d needed (%s)", reachable, members, members/2+1, strings.Join(seen, ", "))
+	voters := st.Members.CountVoters()
+	why := fmt.Sprintf("%d of %d members reachable, %d voters needed (%s)", reachable, len(st.Peers)+1, voters/2+1, strings.Join(seen, ", "))
+	if st.Outcast != "" {
+		why += fmt.Sprintf("; %s is not in the group: %s", st.ID, st.Outcast)
+	}
 	if st.Standing != "" {
 		why += fmt.Sprintf("; %s may not vote: %s", st.ID, st.Standing)
 	}

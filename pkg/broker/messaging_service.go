@@ -86,9 +86,15 @@ func (s *messagingService) registerProducer(ctx context.Context, _ *leadership, 
 	if err := s.disk.refusal(); err != nil {
 		return nil, err // it could publish nothing
 	}
+	known, err := s.publisher.producers.register(req.GetName())
+	if err != nil {
+		return nil, err
+	}
 	out, err := s.proposer.command(ctx, &recordv1.Command{
 		RequestId: req.GetRequestId(),
-		Kind:      &recordv1.Command_RegisterProducer{RegisterProducer: &recordv1.RegisterProducer{Name: req.GetName()}},
+		Kind: &recordv1.Command_RegisterProducer{RegisterProducer: &recordv1.RegisterProducer{
+			Name: req.GetName(), ContinuesId: req.GetContinuesId(), ContinuesEpoch: req.GetContinuesEpoch(), Known: known,
+		}},
 	})
 	if err != nil {
 		return nil, err

@@ -29,11 +29,15 @@ type metrics struct {
 
 	received, receivedBytes   *prometheus.CounterVec
 	deliveries, deliveryBytes *prometheus.CounterVec
+	filtered                  *prometheus.CounterVec
 	sendSeconds               prometheus.Observer
 	sendErrors                *prometheus.CounterVec
 	certExpiry                *prometheus.GaugeVec
 	heldRequests              prometheus.Gauge
+	commitEntries             prometheus.Counter
+	commits                   *prometheus.CounterVec
 	seed                      *seedMetrics
+	readers                   *readerMetrics
 
 	topicOf func(state.QueueID) (topic string, queue int, ok bool)
 	mu      struct {
@@ -51,12 +55,17 @@ func newMetrics(cfg Config, disk *diskGuard) *metrics {
 			grpcprom.WithHistogramBuckets([]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 30}))),
 		received:      counterVec("broker_messages_received_total", "Messages stored for producers, counted where they were acknowledged: on the leader.", "topic"),
 		receivedBytes: counterVec("broker_received_bytes_total", "Bytes of record batches stored for producers, as they travelled.", "topic"),
-		deliveries:    counterVec("broker_messages_delivered_total", "Messages handed to consumers, whole batches counted.", "topic"),
+		deliveries:    counterVec("broker_messages_delivered_total", "Messages handed to consumers, whole batches counted but where there is a filter.", "topic"),
 		deliveryBytes: counterVec("broker_delivered_bytes_total", "Bytes of record batches handed to consumers, as they travelled.", "topic"),
+		filtered:      counterVec("broker_messages_filtered_total", "Messages that filters looked at and did not want.", "topic"),
 		sendErrors:    counterVec("broker_send_errors_total", "Record batches that were not acknowledged, or whole requests, by error code.", "reason"),
 		certExpiry: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "broker_tls_cert_expiry_timestamp_seconds", Help: "When the certificate in use expires, as Unix time.",
 		}, []string{"usage"}),
+		commits: counterVec("broker_group_commits_total", "Commits of progress in one queue, by what became of them: OK, or an error code.", "result"),
+		commitEntries: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "broker_group_commit_entries_total", Help: "Entries of the ledger that commits of progress were gathered into.",
+		}),
 		heldRequests: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "broker_held_requests", Help: "Requests that wait for a leader now.",
 		}),
@@ -72,10 +81,11 @@ func newMetrics(cfg Config, disk *diskGuard) *metrics {
 		Name: "broker_build_info", Help: "Always 1; the labels say what runs.",
 	}, []string{"version", "revision", "goversion"})
 	build.WithLabelValues(cfg.Version, cfg.Revision, runtime.Version()).Set(1)
-	m.registry.MustRegister(m.grpc, m.received, m.receivedBytes, m.deliveries, m.deliveryBytes, send, m.sendErrors,
-		m.certExpiry, m.heldRequests, build, newDiskCollector(disk), collectors.NewGoCollector(),
+	m.registry.MustRegister(m.grpc, m.received, m.receivedBytes, m.deliveries, m.deliveryBytes, m.filtered, send, m.sendErrors,
+		m.certExpiry, m.heldRequests, m.commits, m.commitEntries, build, newDiskCollector(disk), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.seed = newSeedMetrics(m.registry)
+	m.readers = newReaderMetrics(m.registry)
 	return m
 }
 
@@ -86,10 +96,18 @@ func counterVec(name, help, label string) *prometheus.CounterVec {
 // watch adds the metrics that are read from the broker's parts when asked for.
 func (m *metrics) watch(b *Broker) {
 	m.topicOf = b.store.TopicOfQueue
-	m.registry.MustRegister(m.state,
+	m.registry.MustRegister(m.state, newGroupCollector(b.groups, b.leaderships.serving),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "broker_memory_short_total", Help: "How often clients were not read because memory was short: see limits.memory.",
+			Name: "broker_memory_short_total", Help: "How often clients began to be read in a trickle because memory was short: see limits.memory.",
 		}, func() float64 { return float64(b.memory.closings.Load()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "broker_memory_short", Help: "1 while clients are read in a trickle because memory is short: see limits.memory. Alert when it is 1 for a minute.",
+		}, func() float64 {
+			if b.memory.closed() {
+				return 1
+			}
+			return 0
+		}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "broker_held_pulls", Help: "Pulls that wait for messages now.",
 		}, func() float64 { return float64(b.hold.held.Load()) }),
@@ -141,10 +159,18 @@ func (m *metrics) stored(h batch.Header, duplicate bool) {
 func (m *metrics) refused(code Code) { m.sendErrors.WithLabelValues(string(code)).Inc() }
 
 // delivered counts what a pull found.
-func (m *metrics) delivered(topic string, got pulled) {
-	label := m.topic(topic)
+func (m *metrics) delivered(q queue, got pulled) {
+	label := m.topic(q.topic)
 	m.deliveries.WithLabelValues(label).Add(float64(got.records))
-	m.deliveryBytes.WithLabelValues(label).Add(float64(len(got.batches)))
+	m.deliveryBytes.WithLabelValues(label).Add(float64(got.size))
+	if q.group != "" && got.records > 0 {
+		m.readers.delivered(q.group, got, time.Now())
+	}
+}
+
+// heldBack counts messages that a filter did not want.
+func (m *metrics) heldBack(topic string, messages int) {
+	m.filtered.WithLabelValues(m.topic(topic)).Add(float64(messages))
 }
 
 func (m *metrics) certificate(usage string, expiry time.Time) {

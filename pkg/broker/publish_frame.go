@@ -26,7 +26,8 @@ type frame struct {
 	results  []*brokerv1.BatchResult
 	headers  []batch.Header
 	bodies   []commitlog.Body
-	slots    []int // slots[i] is the result that bodies[i] is for
+	slots    []int           // slots[i] is the result that bodies[i] is for
+	request  *publishRequest // of a stream: it holds the bytes of the bodies
 
 	// outcome is set, once, when the ledger has answered.
 	outcome atomic.Pointer[dledger.ProposalResult]
@@ -43,6 +44,11 @@ type publisher struct {
 	errors  *translator
 	metrics *metrics
 	now     func() time.Time
+
+	producers *producerRoom
+	// delayed and transactions are how many batches may wait for their time, and for the
+	// end of their transaction, when one is published here.
+	delayed, transactions int
 }
 
 // parse checks a request: every batch's header, CRC, size and queue, never its
@@ -92,7 +98,17 @@ func (p *publisher) check(h batch.Header, body []byte) *Error {
 	if _, _, ok := p.store.TopicOfQueue(state.QueueID(h.Queue)); !ok {
 		return errorf(CodeUnknownQueue, "no queue has the id %d: its topic was deleted, or never was", h.Queue)
 	}
-	return nil
+	// What an idempotent producer sends may be stored from an earlier try: then the state
+	// says so, and only it knows.
+	if h.ProducerID == 0 {
+		if code, why := p.store.Refuses(&h); code != state.CodeOK {
+			return errorf(Code(code), "%s", why)
+		}
+	}
+	if err := p.producers.publish(h); err != nil {
+		return ledgerError(err)
+	}
+	return p.checkDelivery(h)
 }
 
 // answer fills in what became of the proposed batches.
@@ -119,12 +135,17 @@ func (p *publisher) answer(f *frame) []*brokerv1.BatchResult {
 // result is the answer for the i-th body of a proposal. The entry of a duplicate
 // was applied to nothing, and which one has the batch is not remembered.
 func result(out state.Outcome, res *dledger.ProposalResult, i int) *brokerv1.BatchResult {
-	if out.Duplicate {
-		return &brokerv1.BatchResult{BaseOffset: int64(out.BaseOffset), LedgerIndex: -1, Duplicate: true}
+	r := &brokerv1.BatchResult{BaseOffset: int64(out.BaseOffset), LedgerIndex: -1, Duplicate: out.Duplicate}
+	if !out.Duplicate {
+		r.LedgerIndex, r.Term = int64(res.First)+int64(i), int64(res.Term)
 	}
-	return &brokerv1.BatchResult{
-		BaseOffset: int64(out.BaseOffset), LedgerIndex: int64(res.First) + int64(i), Term: int64(res.Term),
+	if out.Waits {
+		r.Handle = handleOf(out)
 	}
+	if out.Transaction {
+		r.Handle = transactionHandle(out.Queue, out.Handle)
+	}
+	return r
 }
 
 func (p *publisher) failed(e *Error) *brokerv1.BatchResult {

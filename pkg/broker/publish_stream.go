@@ -59,15 +59,19 @@ func (s *messagingService) PublishStream(rpc brokerv1.MessagingService_PublishSt
 // read takes frames until the client is done, something is wrong or the stream ends.
 func (p *publishStream) read(ctx context.Context) {
 	for {
-		req, err := p.rpc.Recv()
+		req := new(publishRequest)
+		if err := p.rpc.RecvMsg(req); err != nil {
+			p.push(&frame{end: err})
+			return
+		}
+		f, err := p.svc.publisher.parse(req.GetFrame(), req.contents())
 		if err != nil {
 			p.push(&frame{end: err})
 			return
 		}
-		f, err := p.svc.publisher.parse(req.GetFrame(), req.GetBatches())
-		if err != nil {
-			p.push(&frame{end: err})
-			return
+		f.request = req
+		if len(f.headers) == 1 && len(f.bodies) == 1 {
+			f.bodies[0].Lent = req.lend()
 		}
 		if !p.awaitSpace(ctx, f) || !p.propose(ctx, f) {
 			return
@@ -99,6 +103,7 @@ func (p *publishStream) fits(f *frame) bool {
 func (p *publishStream) propose(ctx context.Context, f *frame) bool {
 	if len(f.bodies) == 0 {
 		f.outcome.Store(&dledger.ProposalResult{})
+		f.request.release()
 		return p.push(f)
 	}
 	if err := p.svc.budget.acquire(ctx, f.size); err != nil {
@@ -110,11 +115,14 @@ func (p *publishStream) propose(ctx context.Context, f *frame) bool {
 	}
 	err := p.svc.disk.refusal()
 	if err == nil {
-		err = p.svc.ledger.Propose(&dledger.Proposal{Bodies: f.bodies, Done: func(res dledger.ProposalResult) {
-			p.svc.budget.release(f.size)
-			f.outcome.Store(&res)
-			signal(p.ready)
-		}})
+		err = p.svc.ledger.Propose(&dledger.Proposal{
+			Bodies: f.bodies, Taken: f.request.release,
+			Done: func(res dledger.ProposalResult) {
+				p.svc.budget.release(f.size)
+				f.outcome.Store(&res)
+				signal(p.ready)
+			},
+		})
 	}
 	if err != nil {
 		p.svc.budget.release(f.size)
@@ -133,7 +141,9 @@ func (p *publishStream) push(f *frame) bool {
 		p.mu.bytes += f.size
 	}
 	p.mu.Unlock()
-	signal(p.ready)
+	if f.end != nil || f.outcome.Load() != nil { // else Done tells
+		signal(p.ready)
+	}
 	return taken
 }
 

@@ -14,8 +14,9 @@ import (
 // pullStream is one client that reads on and on. It has a cursor and a credit in
 // bytes, nothing else: what the client has no room for stays in the ledger.
 type pullStream struct {
-	rpc  brokerv1.MessagingService_PullStreamServer
-	more chan struct{} // capacity 1: there is new credit, or the reader has ended
+	rpc   brokerv1.MessagingService_PullStreamServer
+	sieve *pullFilter   // nil: everything is wanted
+	more  chan struct{} // capacity 1: there is new credit, or the reader has ended
 
 	mu struct {
 		sync.Mutex
@@ -39,7 +40,16 @@ func (s *messagingService) PullStream(rpc brokerv1.MessagingService_PullStreamSe
 	if err != nil {
 		return err
 	}
-	p := &pullStream{rpc: rpc, more: make(chan struct{}, 1)}
+	sieve, err := s.puller.filters.open(first.GetFilter())
+	if err != nil {
+		return err
+	}
+	defer sieve.close()
+	q.filtered = sieve != nil
+	if q.group, err = readingGroup(first.GetGroup()); err != nil {
+		return err
+	}
+	p := &pullStream{rpc: rpc, sieve: sieve, more: make(chan struct{}, 1)}
 	if err := p.add(first.GetCreditBytes()); err != nil {
 		return err
 	}
@@ -69,9 +79,18 @@ func (s *messagingService) pullOn(ctx context.Context, p *pullStream, q queue, o
 		if err != nil {
 			return err
 		}
-		p.spend(len(got.batches))
-		resp := &brokerv1.PullStreamResponse{FirstOffset: int64(got.first), EndOffset: int64(got.end), Infos: got.infos, Batches: got.batches}
-		if err := p.rpc.Send(resp); err != nil {
+		var looked state.Offset
+		if p.sieve != nil {
+			if err := p.sieve.keep(ctx, q, offset, &got); err != nil {
+				return err
+			}
+			looked = got.next
+		}
+		p.spend(got.size)
+		answer := &pullAnswer{got: &got, head: &brokerv1.PullStreamResponse{FirstOffset: int64(got.first), EndOffset: int64(got.end), Infos: got.infos, NextOffset: int64(looked)}}
+		err = p.rpc.SendMsg(answer)
+		got.release()
+		if err != nil {
 			return err
 		}
 		offset = got.next

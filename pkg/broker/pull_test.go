@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -172,4 +173,42 @@ func TestWaitingPullsAreBounded(t *testing.T) {
 	requireCode(t, err, CodeLimitExceeded, "definite")
 	_, err = n.messaging.Pull(n.ctx(), &brokerv1.PullRequest{Topic: "t"})
 	require.NoError(t, err, "who does not wait needs no place")
+}
+
+// TestPullReadsNothingTwice: a batch that does not fit an answer any more is not read for
+// it, to be read again for the next one.
+func TestPullReadsNothingTwice(t *testing.T) {
+	n := startSingle(t, nil)
+	queues := n.createTopic("t", 1)
+	var want []string
+	size := 0
+	for i := range 30 {
+		v := fmt.Sprint(i, strings.Repeat("x", 300_000))
+		want = append(want, v)
+		b := makeBatch(t, batch.Stamp{Queue: queues[0]}, v)
+		size += len(b)
+		n.publish(b)
+	}
+	readBytes := func() float64 {
+		families, err := n.b.metrics.registry.Gather()
+		require.NoError(t, err)
+		for _, f := range families {
+			if f.GetName() == "broker_commitlog_read_bytes_total" {
+				return f.GetMetric()[0].GetCounter().GetValue()
+			}
+		}
+		t.Fatal("the broker does not count what it reads")
+		return 0
+	}
+	before := readBytes()
+	var got []string
+	for len(got) < len(want) {
+		resp, err := n.messaging.Pull(n.ctx(), &brokerv1.PullRequest{Topic: "t", Offset: int64(len(got)), MaxBytes: 1_000_000})
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(resp.GetBatches()), 1_000_000)
+		got = append(got, values(t, resp.GetBatches())...)
+	}
+	require.Equal(t, want, got)
+	require.Greater(t, readBytes()-before, 0.6*float64(size), "most of it has left the tail")
+	require.Less(t, readBytes()-before, 1.1*float64(size))
 }

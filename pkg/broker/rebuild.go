@@ -27,9 +27,13 @@ func (b *Broker) openSoundState() error {
 			return bad
 		}
 	}
-	if begin := b.ledger.Status().Begin; begin != 0 {
+	begin := b.ledger.Status().Begin
+	if begin != 0 && b.alone() {
 		return dirErrorf("data dir %s: the state is corrupt, and the ledger begins at %d, so that the state cannot be built from it: "+
 			"seed this member anew from the others. Nothing was changed: %w", b.dir.path, begin, bad)
+	}
+	if begin != 0 {
+		return b.beginWithoutState(bad)
 	}
 	b.log.Error("state is corrupt: it is built anew from the ledger", "error", bad, "ledger_end", int64(b.ledger.Status().End))
 	if err := b.dir.dropState(os.RemoveAll); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -40,6 +44,30 @@ func (b *Broker) openSoundState() error {
 	}
 	return b.openState()
 }
+
+// beginWithoutState puts a corrupt state aside. Another member's takes its place as
+// soon as one is there: the dispatcher asks for it. The old one is kept until then.
+func (b *Broker) beginWithoutState(bad error) error {
+	b.log.Error("state is corrupt, and the ledger does not go back to entry 0: another member's state is fetched", "error", bad)
+	aside := b.dir.badStateDir()
+	there, err := exists(b.dir.state())
+	if err == nil && there {
+		if err = os.RemoveAll(aside); err == nil {
+			err = os.Rename(b.dir.state(), aside)
+		}
+		err = errors.Join(err, syncDir(b.dir.path))
+	}
+	if err != nil {
+		return fmt.Errorf("put the corrupt state aside: %w", err)
+	}
+	if err := b.dir.clearBadState(); err != nil {
+		return err
+	}
+	return b.openState()
+}
+
+// badStateDir is where a corrupt state is kept until another one is installed.
+func (d *dataDir) badStateDir() string { return filepath.Join(d.path, "state.bad") }
 
 // corruptState says whether a state cannot be used because of what its files
 // hold, or because one of them is missing.

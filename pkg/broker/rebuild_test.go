@@ -15,6 +15,7 @@ import (
 	"github.com/ledgermq/ledgermq/pkg/batch"
 	"github.com/ledgermq/ledgermq/pkg/commitlog"
 	"github.com/ledgermq/ledgermq/pkg/state"
+	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
 )
 
 // startFilled starts one broker with some messages and stops it.
@@ -130,4 +131,52 @@ func TestReplayIsToldOnceInAWhile(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, strings.Count(string(out), "being built"))
 	require.Contains(t, string(out), "applied=20 of=50000")
+}
+
+// Damage that opening the state passes over shows when the first offsets are looked for:
+// it is treated like any other, and does not end the broker at every start anew.
+func TestDamageThatTheFirstOffsetsMeetIsRefused(t *testing.T) {
+	n := startSingle(t, smallSegments)
+	n.await("serving", func(v leaderView) bool { return v.serving != nil })
+	queue := n.createTopic("t", 1)[0]
+	n.publishBulk(queue, 0, 11) // segments that can go
+	var many []byte
+	for i := range 1000 {
+		many = append(many, makeBatch(t, batch.Stamp{Queue: queue}, fmt.Sprint(i))...)
+	}
+	for range 30 { // the posting blocks fill several blocks of a table
+		_, err := n.messaging.Publish(n.ctx(), &brokerv1.PublishRequest{Batches: many})
+		require.NoError(t, err)
+	}
+	n.shutdown()
+	log, err := commitlog.Open(commitlog.Config{
+		Dir: filepath.Join(n.cfg.Node.Data, ledgerDir, "commitlog"), ClusterID: "ledgermq", Group: group, MemberID: "n1",
+		SegmentBytes: int64(mebibyte),
+	})
+	require.NoError(t, err)
+	end, _ := log.End()
+	require.NoError(t, log.PurgeBefore(end/2))
+	require.Positive(t, int64(log.Begin()))
+	require.NoError(t, log.Close())
+	met := 0
+	for eighth := range 8 {
+		flip := func(path string, data []byte) error {
+			data[len(data)*eighth/8+20] ^= 1
+			return os.WriteFile(path, data, 0o600)
+		}
+		n.spoilState(t, flip)
+		store, err := state.Open(state.Config{Dir: filepath.Join(n.cfg.Node.Data, stateDir)})
+		if err == nil { // opening alone does not notice
+			bad := store.Retain(state.Index(log.Begin()))
+			store.Abandon()
+			if bad != nil {
+				met++
+				_, err = New(n.cfg)
+				require.ErrorIs(t, err, ErrDataDir)
+				require.ErrorContains(t, err, "cannot be built from it")
+			}
+		}
+		n.spoilState(t, flip) // back
+	}
+	require.Positive(t, met)
 }

@@ -12,6 +12,10 @@ import (
 	"github.com/ledgermq/ledgermq/pkg/state"
 )
 
+// clockSettles is for how long the wall clock must have run steadily before ages
+// are believed.
+const clockSettles = 10 * time.Minute
+
 // retention deletes old segments of this member's ledger. One goroutine. What it
 // never deletes: what the newest durable state does not cover, what is not
 // committed, what a running seed of another member reads, the active segment.
@@ -23,9 +27,14 @@ type retention struct {
 	metrics *retentionMetrics
 	allow   func(before int64, pressed bool) int64 // what running seeds leave to purge
 	pressed func() bool                            // the disk is full
+	flush   func()                                 // asks for the state to be brought to disk; returns at once
+	carry   func(before state.Index)               // has what waits before an entry copied to the ledger's end; returns at once
+	trim    func()                                 // has key indexes trimmed to what is kept; returns at once
+	purged  func(begin state.Index)                // takes note of where the ledger begins now; returns at once
+	joined  func() bool                            // the state is known to be of the ledger's history
 	wall    func() time.Time
 	mono    func() time.Duration
-	clock   clockGuard
+	clock   commitlog.ClockGuard
 	failing bool
 }
 
@@ -36,9 +45,14 @@ func (b *Broker) newRetention() *retention {
 		metrics: newRetentionMetrics(b.metrics.registry),
 		allow:   b.seeds.Allow,
 		pressed: func() bool { _, full := b.disk.readOnly(); return full },
+		flush:   b.dispatcher.askFlush,
+		carry:   b.delivery.askCarry,
+		trim:    b.trimKeyIndexes,
+		purged:  b.delivery.notePurged,
+		joined:  b.dispatcher.joined.Load,
 		wall:    func() time.Time { return time.Now().Round(0) }, // without the monotonic reading
 		mono:    func() time.Duration { return time.Since(began) },
-		clock:   clockGuard{settles: clockSettles},
+		clock:   commitlog.ClockGuard{Settles: clockSettles},
 	}
 }
 
@@ -76,17 +90,18 @@ func (r *retention) check() error {
 			return r.note(unknown)
 		}
 	}
+	r.trim()
 	return r.note(r.measure())
 }
 
 // clockIsSteady says whether ages can be believed, and raises the alarm.
 func (r *retention) clockIsSteady(now time.Time) bool {
-	steady, jumped := r.clock.look(now, r.mono())
+	steady, jumped := r.clock.Look(now, r.mono())
 	if jumped > 0 {
 		r.metrics.clockJumps.Inc()
 		r.metrics.paused.Set(1)
 		r.log.Error("the wall clock has jumped ahead: nothing is purged by age until it has been steady for a while; set it right",
-			"by", jumped, "wait", r.clock.settles)
+			"by", jumped, "wait", r.clock.Settles)
 	}
 	if steady {
 		r.metrics.paused.Set(0)
@@ -94,7 +109,9 @@ func (r *retention) clockIsSteady(now time.Time) bool {
 	return steady
 }
 
-// decide returns the entry before which everything may go. Sizes need no clock.
+// decide returns the entry before which everything may go. Sizes need no clock. What
+// only waits for the state to be on disk is a reason to bring it there: the state flushes
+// itself for the sake of restarts, which may be long after a small ledger is full.
 func (r *retention) decide(segments []commitlog.SegmentInfo, now time.Time, steady bool) (before commitlog.Index, err error) {
 	limit := r.limit()
 	var size int64
@@ -103,6 +120,9 @@ func (r *retention) decide(segments []commitlog.SegmentInfo, now time.Time, stea
 	}
 	for _, s := range segments[:len(segments)-1] {
 		if s.Last >= limit {
+			if r.cfg.Size != 0 && size-s.Bytes >= int64(r.cfg.Size) && s.Last <= r.ledger.Status().Commit {
+				r.flush()
+			}
 			break
 		}
 		goes := r.cfg.Size != 0 && size-s.Bytes >= int64(r.cfg.Size)
@@ -126,6 +146,9 @@ func (r *retention) decide(segments []commitlog.SegmentInfo, now time.Time, stea
 
 // limit is the first entry that must stay.
 func (r *retention) limit() commitlog.Index {
+	if !r.joined() {
+		return 0 // the state may be of another history: what it covers is not known
+	}
 	limit := commitlog.Index(r.store.DurableApplied()) + 1
 	return min(limit, r.ledger.Status().Commit+1)
 }
@@ -142,16 +165,30 @@ func (r *retention) purge(segments []commitlog.SegmentInfo, before commitlog.Ind
 	if err := r.store.Retain(state.Index(before)); err != nil {
 		return err
 	}
-	if err := r.ledger.PurgeBefore(before); err != nil {
+	// What waits for its delivery stays, and so does what has waited, for as long as
+	// what was published when it was delivered.
+	floor, err := r.store.Floor(state.Index(before))
+	if err != nil {
+		return err
+	}
+	if commitlog.Index(floor) < before {
+		r.carry(state.Index(before))
+		r.log.Debug("old segments hold messages that wait or have waited for their delivery", "begin", int64(before), "held_from", int64(floor))
+	}
+	if err := r.ledger.PurgeBefore(commitlog.Index(floor)); err != nil {
 		return err
 	}
 	begin := r.ledger.Begin()
+	if begin == segments[0].First {
+		return nil
+	}
 	for _, s := range segments {
 		if s.Last < begin && s.First < begin {
 			r.metrics.segments.Inc()
 			r.metrics.bytes.Add(float64(s.Bytes))
 		}
 	}
+	r.purged(state.Index(begin))
 	r.log.Info("old messages purged", "begin", int64(begin))
 	return nil
 }

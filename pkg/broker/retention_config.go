@@ -17,7 +17,8 @@ type RetentionConfig struct {
 	// segment goes when those after it have that many. The files take up to a segment
 	// more. Default 0: no bound.
 	Size Size `yaml:"size"`
-	// CheckInterval is how often the ledger is looked at: 10 ms to 1 h, default 30 s.
+	// CheckInterval is how often the ledger, and the leader's topics, are looked at: 10 ms
+	// to 1 h, default 30 s.
 	CheckInterval time.Duration `yaml:"check_interval"`
 }
 

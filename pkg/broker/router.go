@@ -65,6 +65,8 @@ func atLeader[Req proto.Message, Resp any, PResp interface {
 			err = forward(ctx, conn, view.self, method, again, req, resp)
 		case isForwarded(ctx) && !view.master:
 			return nil, settle(nil, errorf(CodeNotLeader, "%s is not the leader", view.self), doubt)
+		case view.outcast != "":
+			return nil, settle(nil, outcastError(view), doubt)
 		default:
 			err = errNobody
 		}
@@ -158,10 +160,19 @@ func (r *router) stream(ctx context.Context) (*leadership, error) {
 		if view.leader != "" && view.leader != view.self && view.addr != "" {
 			return nil, errorf(CodeNotLeader, "%s is not the leader, %s at %s is", view.self, view.leader, view.addr)
 		}
+		if view.outcast != "" {
+			return nil, outcastError(view)
+		}
 		if err := r.wait(ctx, view, deadline.C, 0, errNobody, nil); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// outcastError is at once what a broker says that knows no leader because it is not in
+// the group: there is nothing to wait for.
+func outcastError(view leaderView) *Error {
+	return errorf(CodeNoLeader, "%s is not in the group: %s", view.self, view.outcast)
 }
 
 // ended is the error for a stream whose leadership is over.
@@ -184,7 +195,7 @@ func forward(ctx context.Context, conn grpc.ClientConnInterface, self member.ID,
 	out := metadata.AppendToOutgoingContext(ctx, forwardedKey, string(self))
 	err := conn.Invoke(out, method, req, resp, grpc.Peer(&sent))
 	switch {
-	case err == nil || reasonOf(err) != "" || status.Code(err) != codes.Unavailable:
+	case err == nil || reasonOf(err) != "" || !broken(status.Code(err)):
 		return err
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -195,6 +206,10 @@ func forward(ctx context.Context, conn grpc.ClientConnInterface, self member.ID,
 	}
 	return errorf(CodeLeadershipLost, "the connection to the leader broke while it had the request").wrap(err)
 }
+
+// broken tells whether a code without a reason of ours is that of a connection that
+// ended: by itself, or closed here because its member has left the group.
+func broken(code codes.Code) bool { return code == codes.Unavailable || code == codes.Canceled }
 
 // passing tells whether the error is of a kind that goes away when a leader is
 // found, and the request may be carried out again.

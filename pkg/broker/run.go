@@ -28,6 +28,14 @@ func (b *Broker) Run(ctx context.Context) error {
 	g.Go(func() error { return b.dispatcher.run(gctx) })
 	g.Go(func() error { return b.dispatcher.flush(gctx) })
 	g.Go(func() error { return b.retention.run(gctx) })
+	g.Go(func() error { return b.topics.run(gctx) })
+	g.Go(func() error { return b.groups.coordinator.run(gctx, b.leaderships.serving) })
+	g.Go(func() error { return b.groups.gatherer.run(gctx) })
+	g.Go(func() error { return b.work.queues.run(gctx, b.leaderships) })
+	g.Go(func() error { return b.work.queues.gatherer.run(gctx) })
+	g.Go(func() error { return b.delivery.run(gctx) })
+	g.Go(func() error { return b.transactions.run(gctx) })
+	g.Go(func() error { return b.expiry.run(gctx) })
 	g.Go(func() error { return b.expireSeeds(gctx) })
 	g.Go(func() error { return b.fetchSeeds(gctx) })
 	g.Go(func() error { return b.disk.run(gctx) })
@@ -102,7 +110,7 @@ func (b *Broker) drain(ctx context.Context) {
 // handOver gives the leadership away, so that the others need not wait for an
 // election timeout. If nobody can take it, they will have to.
 func (b *Broker) handOver(ctx context.Context) {
-	if len(b.cfg.members()) == 1 || !b.view().master {
+	if b.ledger.Status().Members.CountVoters() == 1 || !b.view().master {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, drainTransfer)

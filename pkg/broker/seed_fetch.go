@@ -10,6 +10,7 @@ import (
 	dledgerv1 "github.com/ledgermq/ledgermq/proto/dledger/v1"
 
 	"github.com/ledgermq/ledgermq/pkg/commitlog"
+	"github.com/ledgermq/ledgermq/pkg/dledger"
 	"github.com/ledgermq/ledgermq/pkg/dledger/member"
 	"github.com/ledgermq/ledgermq/pkg/seed"
 	"github.com/ledgermq/ledgermq/pkg/state"
@@ -30,7 +31,10 @@ var errSeedUnneeded = errors.New("the ledger here can be carried on without a se
 
 // seedReady ends Run: a whole seed is staged, and the ledger must be closed for
 // the switch.
-type seedReady struct{ manifest *seed.Manifest }
+type seedReady struct {
+	manifest  *seed.Manifest
+	stateOnly bool // the ledger here stays
+}
 
 func (e *seedReady) Error() string {
 	return fmt.Sprintf("seed %s is here, up to entry %d: to be installed", e.manifest.ID(), e.manifest.Applied)
@@ -65,20 +69,25 @@ func (b *Broker) needsSeed(leader member.ID) {
 // fetchSeeds waits until this member needs a seed, and brings it. It returns a
 // *seedReady, or nil when ctx is done.
 func (b *Broker) fetchSeeds(ctx context.Context) error {
+	told := ""
 	for {
-		var leader member.ID
+		ready := &seedReady{}
+		var err error
 		select {
 		case <-ctx.Done():
 			return nil
-		case leader = <-b.seedWanted:
+		case leader := <-b.seedWanted:
+			ready.manifest, err = b.fetchSeed(ctx, leader)
+		case <-b.need.raised:
+			ready.stateOnly = true
+			ready.manifest, err = b.fetchState(ctx)
 		}
-		m, err := b.fetchSeed(ctx, leader)
 		b.noteSeed(0, 0)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
-			return &seedReady{m}
+			return ready
 		case errors.Is(err, errSeedUnneeded):
 			b.metrics.seed.seeds.WithLabelValues("unneeded").Inc()
 			if err := os.RemoveAll(b.dir.staged()); err != nil {
@@ -86,9 +95,15 @@ func (b *Broker) fetchSeeds(ctx context.Context) error {
 			}
 		default:
 			b.metrics.seed.seeds.WithLabelValues("failed").Inc()
-			b.log.Error("seed not fetched; what is here is kept and the rest asked for again", "from", string(leader), "error", err)
+			if why := err.Error(); why != told { // a state that nobody has is asked for again and again
+				told = why
+				b.log.Error("seed not fetched; what is here is kept and the rest asked for again", "state_only", ready.stateOnly, "error", err)
+			}
 		}
 		pause(ctx, seedRetry)
+		if b.need.now.Load() != nil {
+			signal(b.need.raised)
+		}
 	}
 }
 
@@ -107,15 +122,17 @@ func (b *Broker) fetchSeed(ctx context.Context, leader member.ID) (*seed.Manifes
 		return nil, fmt.Errorf("member %q is not in the group", leader)
 	}
 	b.log.Warn("the leader has purged what this member lacks: fetching a seed", "from", string(leader), "end", int64(b.ledger.Status().End))
-	giver := &seedGiver{broker: b, leader: leader, client: dledgerv1.NewSeedServiceClient(conn)}
+	giver := &seedGiver{broker: b, from: leader, client: dledgerv1.NewSeedServiceClient(conn)}
+	return b.stageSeed(ctx, giver, func(m *seed.Manifest) error {
+		giver.unneeded = func() bool { return !b.ledger.Lacks(originOf(m)) }
+		return b.acceptSeed(m)
+	})
+}
+
+// stageSeed brings a seed that accept accepts.
+func (b *Broker) stageSeed(ctx context.Context, giver *seedGiver, accept func(*seed.Manifest) error) (*seed.Manifest, error) {
 	m, err := seed.Fetch(ctx, seed.FetchConfig{
-		Dir:        b.dir.staged(),
-		PieceBytes: b.seedPieces.bytes,
-		Progress:   b.noteSeed,
-		Accept: func(m *seed.Manifest) error {
-			giver.origin = originOf(m)
-			return b.acceptSeed(m)
-		},
+		Dir: b.dir.staged(), PieceBytes: b.seedPieces.bytes, Progress: b.noteSeed, Accept: accept,
 	}, giver)
 	if err != nil {
 		return nil, err
@@ -123,13 +140,26 @@ func (b *Broker) fetchSeed(ctx context.Context, leader member.ID) (*seed.Manifes
 	return m, b.checkSeed(m)
 }
 
-// acceptSeed refuses a seed that is another group's, or of no use.
+// errGivenUp is what a member says to a seed after a recovery of the group has left it
+// behind: installed, its directory would not know that any more.
+var errGivenUp = errors.New("this member was given up by a recovery of its group: stop it and remove its data directory (docs/runbooks/majority-lost.md)")
+
+// acceptSeed refuses a seed that is another group's, or of no use, or comes to a member
+// that was given up.
 func (b *Broker) acceptSeed(m *seed.Manifest) error {
+	if b.ledger.GivenUp() {
+		return errGivenUp
+	}
 	if m.ClusterID != b.cfg.Cluster.ID || m.Group != group {
 		return fmt.Errorf("%w: it is of group %q in cluster %q", seed.ErrManifest, m.Group, m.ClusterID)
 	}
 	if term := int64(b.ledger.Status().Term); m.PrevTerm > term {
 		return fmt.Errorf("%w: its ledger is of term %d, this member is in term %d", seed.ErrManifest, m.PrevTerm, term)
+	}
+	if len(m.Members) > 0 {
+		if err := dledger.CheckMembers(b.ledgerConfig(), m.Members); err != nil {
+			return fmt.Errorf("%w: %w", seed.ErrManifest, err)
+		}
 	}
 	if !b.ledger.Lacks(originOf(m)) {
 		return errSeedUnneeded
@@ -170,26 +200,30 @@ func originOf(m *seed.Manifest) commitlog.Origin {
 	return commitlog.Origin{Begin: commitlog.Index(m.Begin), PrevTerm: commitlog.Term(m.PrevTerm), PrevChain: m.PrevChain}
 }
 
-// seedGiver is the leader as a seed.Giver, on the bulk connection.
+// seedGiver is another member as a seed.Giver, on the bulk connection.
 type seedGiver struct {
-	broker *Broker
-	leader member.ID
-	client dledgerv1.SeedServiceClient
-	origin commitlog.Origin
+	broker   *Broker
+	from     member.ID
+	client   dledgerv1.SeedServiceClient
+	state    *neededState // nil: a whole seed is asked for
+	unneeded func() bool
 }
 
 // Offer implements seed.Giver.
 func (g *seedGiver) Offer(ctx context.Context, resume string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, seedOfferTimeout)
 	defer cancel()
-	resp, err := g.client.OfferSeed(ctx, &dledgerv1.OfferSeedRequest{Header: g.broker.ledger.Header(g.leader), Resume: resume})
+	r := &dledgerv1.OfferSeedRequest{Header: g.broker.ledger.Header(g.from), Resume: resume}
+	if g.state != nil {
+		r.StateOnly, r.Covers = true, int64(g.state.covers)
+	}
+	resp, err := g.client.OfferSeed(ctx, r)
 	return resp.GetManifest(), err
 }
 
-// Read implements seed.Giver. It gives up when another leader has brought what was
-// lacking.
+// Read implements seed.Giver. It gives up when what was lacking has come otherwise.
 func (g *seedGiver) Read(ctx context.Context, id, file string, offset int64, limit int) ([]byte, uint32, error) {
-	if !g.broker.ledger.Lacks(g.origin) {
+	if g.unneeded() {
 		return nil, 0, errSeedUnneeded
 	}
 	if asked := g.broker.seedPieces.asked; asked != nil {
@@ -198,7 +232,7 @@ func (g *seedGiver) Read(ctx context.Context, id, file string, offset int64, lim
 	ctx, cancel := context.WithTimeout(ctx, seedReadTimeout)
 	defer cancel()
 	resp, err := g.client.ReadSeed(ctx, &dledgerv1.ReadSeedRequest{
-		Header: g.broker.ledger.Header(g.leader), Id: id, File: file, Offset: offset, MaxBytes: int32(limit),
+		Header: g.broker.ledger.Header(g.from), Id: id, File: file, Offset: offset, MaxBytes: int32(limit),
 	})
 	g.broker.metrics.seed.bytes.WithLabelValues("received").Add(float64(len(resp.GetData())))
 	return resp.GetData(), resp.GetCrc(), err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ledgermq/ledgermq/pkg/commitlog"
 	"github.com/ledgermq/ledgermq/pkg/seed"
+	"github.com/ledgermq/ledgermq/pkg/state"
 )
 
 const (
@@ -34,7 +35,7 @@ func (b *Broker) newSeedSource() (*seed.Source, error) {
 	return seed.NewSource(seed.SourceConfig{
 		Dir: b.dir.offers(), Rate: int64(b.cfg.Storage.SeedRate), Idle: seedIdle, Limit: seedLimit, Now: time.Now,
 		Begin: func() int64 { return int64(b.ledger.Begin()) },
-		Make:  b.makeSeed,
+		Make:  b.makeSeed, MakeState: b.makeStateSeed,
 	})
 }
 
@@ -47,15 +48,29 @@ func (b *Broker) makeSeed(dir string, begin int64) (seed.Manifest, error) {
 	if err != nil {
 		return seed.Manifest{}, fmt.Errorf("what is before entry %d: %w", begin, err)
 	}
-	tip, err := b.store.Checkpoint(dir)
+	tip, err := b.checkpoint(dir)
 	if err != nil {
 		return seed.Manifest{}, err
 	}
+	return b.manifest(origin, tip), nil
+}
+
+// checkpoint writes one. It flushes the state's tables first, and keeps those that it
+// has shared from being compacted away: there has to be room for that.
+func (b *Broker) checkpoint(dir string) (state.Tip, error) {
+	if err := b.disk.mayGrow(3 * int64(b.cfg.memTableBytes())); err != nil {
+		return state.Tip{}, fmt.Errorf("no room for a checkpoint of the state: %w", err)
+	}
+	return b.store.Checkpoint(dir)
+}
+
+func (b *Broker) manifest(origin commitlog.Origin, tip state.Tip) seed.Manifest {
 	return seed.Manifest{
 		ClusterID: b.cfg.Cluster.ID, Group: group,
-		Begin: begin, PrevTerm: int64(origin.PrevTerm), PrevChain: origin.PrevChain,
+		Begin: int64(origin.Begin), PrevTerm: int64(origin.PrevTerm), PrevChain: origin.PrevChain,
 		Applied: int64(tip.Index), AppliedTerm: int64(tip.Term), StateHash: tip.Hash,
-	}, nil
+		Members: b.ledger.SeedMembers(),
+	}
 }
 
 // OfferSeed implements dledger.v1.SeedService.
@@ -64,6 +79,9 @@ func (s seedService) OfferSeed(ctx context.Context, r *dledgerv1.OfferSeedReques
 	from, err := b.ledger.CheckPeer(r.GetHeader())
 	if err != nil {
 		return nil, err
+	}
+	if r.GetStateOnly() {
+		return b.offerState(ctx, string(from), r)
 	}
 	m, err := b.seeds.Offer(ctx, string(from), r.GetResume())
 	if err != nil {

@@ -32,10 +32,19 @@ func (d *dataDir) log() string       { return dledger.LogDir(d.ledger()) }
 // closeSeeded closes the broker and decides for the seed. Only now that nothing is
 // acknowledged any more can it be known that the ledger here has nothing which the
 // group may need: see dledger.Server.Lacks.
-func (b *Broker) closeSeeded(m *seed.Manifest) error {
-	err := errors.Join(b.ledger.Close(), b.store.Close())
-	if err == nil {
-		err = b.decideSeed(m)
+func (b *Broker) closeSeeded(seeded *seedReady) error {
+	err := b.ledger.Close()
+	if seeded.stateOnly {
+		b.store.Abandon() // it is of no use, or behind the new one
+	} else {
+		err = errors.Join(err, b.store.Close())
+	}
+	switch {
+	case err != nil:
+	case seeded.stateOnly:
+		err = b.decideState(seeded.manifest)
+	default:
+		err = b.decideSeed(seeded.manifest)
 	}
 	if err = errors.Join(err, b.dir.close()); err != nil {
 		return err
@@ -56,6 +65,11 @@ func (b *Broker) decideSeed(m *seed.Manifest) error {
 	if err := dledger.CreateLog(cfg, b.dir.stagedLog(), originOf(m)); err != nil {
 		return fmt.Errorf("seed: %w", err)
 	}
+	if len(m.Members) > 0 {
+		if err := dledger.CreateMembers(cfg, b.dir.staged(), m.Members); err != nil {
+			return fmt.Errorf("seed: %w", err)
+		}
+	}
 	if err := writeDurably(b.dir.path, switchMarker, m.Encode()); err != nil {
 		return fmt.Errorf("seed: %w", err)
 	}
@@ -74,6 +88,7 @@ func (d *dataDir) switchSteps() []switchStep {
 	return []switchStep{
 		{"old log aside", func() error { return setAside(d.stagedLog(), d.log()) }},
 		{"new log in place", func() error { return putInPlace(d.stagedLog(), d.log()) }},
+		{"new members in place", func() error { return putInPlace(dledger.MembersFile(d.staged()), dledger.MembersFile(d.ledger())) }},
 		{"old state aside", func() error { return setAside(seed.Files(d.staged()), d.state()) }},
 		{"new state in place", func() error { return putInPlace(seed.Files(d.staged()), d.state()) }},
 		{"marker removed", func() error {
@@ -101,7 +116,7 @@ func (d *dataDir) finishSwitch() (installed bool, err error) {
 			return false, dirErrorf("data dir %s: install a seed: %s: %w", d.path, s.name, err)
 		}
 	}
-	if err := os.RemoveAll(d.staged()); err != nil {
+	if err := errors.Join(os.RemoveAll(d.staged()), os.RemoveAll(d.badStateDir())); err != nil {
 		return false, dirErrorf("data dir %s: %w", d.path, err)
 	}
 	return true, d.tidySwitch()

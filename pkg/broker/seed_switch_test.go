@@ -2,12 +2,15 @@ package broker
 
 import (
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ledgermq/ledgermq/pkg/dledger"
 	"github.com/ledgermq/ledgermq/pkg/seed"
 )
 
@@ -21,6 +24,9 @@ func switchDir(t *testing.T) *dataDir {
 	} {
 		require.NoError(t, os.MkdirAll(dir, 0o700))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "content"), []byte(content), 0o600))
+	}
+	for dir, content := range map[string]string{d.ledger(): "old", d.staged(): "new"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "members"), []byte(content), 0o600))
 	}
 	m := &seed.Manifest{ClusterID: "c", Group: group, Begin: 7, PrevTerm: 1, Applied: 9, AppliedTerm: 1, Files: []seed.File{{Name: "x"}}}
 	require.NoError(t, writeDurably(d.path, switchMarker, m.Encode()))
@@ -56,6 +62,9 @@ func TestSwitchIsFinishedFromEveryStep(t *testing.T) {
 			requireContent(t, d.log(), "new")
 			requireContent(t, d.state(), "new")
 			requireContent(t, d.ledger(), "ballot")
+			members, err := os.ReadFile(filepath.Join(d.ledger(), "members"))
+			require.NoError(t, err)
+			require.Equal(t, "new", string(members))
 			require.NoFileExists(t, filepath.Join(d.path, switchMarker))
 			require.NoDirExists(t, d.log()+oldSuffix)
 			again, err := d.finishSwitch()
@@ -122,6 +131,19 @@ func TestCrashAtEachStepOfTheSwitch(t *testing.T) {
 	}
 }
 
+// giveUp writes into a members file that its member was given up (docs/format/members.md).
+func giveUp(t *testing.T, path string) {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	text, _, found := strings.Cut(string(raw), "crc32c ")
+	require.True(t, found)
+	text = strings.Replace(text, "format 1\n", "format 2\n", 1)
+	text = strings.Replace(text, "recoveries 0\n", "given-up \"by n2\"\nrecoveries 0\n", 1)
+	text = fmt.Sprintf("%scrc32c %08x\n", text, crc32.Checksum([]byte(text), crc32.MakeTable(crc32.Castagnoli)))
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+}
+
 // TestSeedIsAcceptedOnlyIfNeeded asks a broker with entries 0 to 3 of term 1.
 func TestSeedIsAcceptedOnlyIfNeeded(t *testing.T) {
 	n := startSingle(t, nil)
@@ -141,6 +163,11 @@ func TestSeedIsAcceptedOnlyIfNeeded(t *testing.T) {
 	require.ErrorIs(t, n.b.acceptSeed(manifest(func(m *seed.Manifest) { m.PrevTerm = 99 })), seed.ErrManifest, "the ballot is behind")
 	unneeded := manifest(func(m *seed.Manifest) { m.Begin = 2 })
 	require.ErrorIs(t, n.b.acceptSeed(unneeded), errSeedUnneeded)
+
+	n.shutdown()
+	giveUp(t, dledger.MembersFile(n.b.dir.ledger()))
+	n.startWith(n.cfg)
+	require.ErrorIs(t, n.b.acceptSeed(manifest(func(*seed.Manifest) {})), errGivenUp, "its new directory would not know")
 
 	require.NoError(t, os.MkdirAll(seed.Files(n.b.dir.staged()), 0o700))
 	require.NoError(t, n.b.decideSeed(unneeded), "what came meanwhile counts")

@@ -151,9 +151,9 @@ func TestLaggingMemberIsSeeded(t *testing.T) {
 	before := leader.rawFrom(first + 8) // retention goes on: not the oldest
 	victim.leadOn(c)
 	require.Equal(t, before, victim.rawFrom(first+8), "byte for byte")
-	mine := victim.firstOffset("t")
+	mine, all := victim.pullKept("t")
 	require.Positive(t, mine)
-	require.Equal(t, numbers(int(mine), 34), victim.pullNumbers("t", mine))
+	require.Equal(t, numbers(int(mine), 34), all)
 	_, err := victim.messaging.Pull(victim.ctx(), &brokerv1.PullRequest{Topic: "t", Offset: mine - 1})
 	requireCode(t, err, CodeOffsetTooLow, "definite")
 	victim.publishBulk(queue, 35, 36)
@@ -192,4 +192,20 @@ func TestSeedNeedsRoom(t *testing.T) {
 	require.ErrorContains(t, err, "50.0 MiB are free")
 	n.b.seedProgress.Store(&seedProgress{have: 1, total: int64(48*mebibyte + 1)})
 	require.NoError(t, n.b.roomForSeed(of(48*mebibyte+1)), "what is here already needs no room")
+}
+
+// Giving a seed must not take the last space of the giver's disk.
+func TestSeedAsksForSpace(t *testing.T) {
+	disk := &fakeDisk{}
+	n := startSingle(t, disk.config)
+	n.await("serving", func(v leaderView) bool { return v.serving != nil })
+	dir := filepath.Join(t.TempDir(), "seed")
+	disk.set(100, n)
+	_, err := n.b.makeSeed(dir, 1)
+	require.ErrorIs(t, err, errWouldFill)
+	require.NoDirExists(t, dir)
+	disk.set(50, n)
+	_, err = n.b.makeSeed(dir, 1)
+	require.NoError(t, err)
+	require.DirExists(t, dir)
 }

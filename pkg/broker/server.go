@@ -5,12 +5,14 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/experimental"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
@@ -20,6 +22,7 @@ import (
 	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
 	dledgerv1 "github.com/ledgermq/ledgermq/proto/dledger/v1"
 
+	"github.com/ledgermq/ledgermq/pkg/buffer"
 	"github.com/ledgermq/ledgermq/pkg/dledger"
 )
 
@@ -64,7 +67,9 @@ func (b *Broker) serverOptions(receive Size) []grpc.ServerOption {
 // newClientServer serves clients: messages, administration, status, health and
 // reflection.
 func (b *Broker) newClientServer() *grpc.Server {
-	opts := b.serverOptions(b.cfg.Limits.MaxFrameBytes + messageOverhead)
+	buffers := buffer.NewPool()
+	opts := append(b.serverOptions(b.cfg.Limits.MaxFrameBytes+messageOverhead),
+		grpc.ForceServerCodecV2(newMessageCodec(nil, buffers)), experimental.BufferPool(buffers))
 	if b.certs.client != nil {
 		opts = append(opts, grpc.Creds(credentials.NewTLS(b.certs.client.serverConfig(tls.VersionTLS13, http2))))
 	}
@@ -83,12 +88,14 @@ func (b *Broker) newPeerServer() *grpc.Server {
 	opts := b.serverOptions(receive)
 	if b.certs.peer != nil {
 		opts = append(opts,
-			grpc.Creds(credentials.NewTLS(b.certs.peer.peerServerConfig(b.memberIDs()))),
+			grpc.Creds(credentials.NewTLS(b.certs.peer.peerServerConfig())),
 			grpc.ChainUnaryInterceptor(b.unarySender),
 			grpc.ChainStreamInterceptor(b.streamSender))
 	}
+	buffers := buffer.NewPool()
 	opts = append(opts, dledger.PeerServerOptions()...)
-	s := grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(int(receive)))...)
+	s := grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(int(receive)), experimental.BufferPool(buffers),
+		grpc.ForceServerCodecV2(newMessageCodec(dledger.PeerCodec(buffers), buffers)))...)
 	b.registerServices(s)
 	b.ledger.Register(s)
 	dledgerv1.RegisterSeedServiceServer(s, seedService{broker: b})
@@ -99,30 +106,39 @@ func (b *Broker) newPeerServer() *grpc.Server {
 func (b *Broker) registerServices(s *grpc.Server) {
 	brokerv1.RegisterMessagingServiceServer(s, b.messaging)
 	brokerv1.RegisterAdminServiceServer(s, b.admin)
+	brokerv1.RegisterQueryServiceServer(s, b.query)
 	brokerv1.RegisterStatusServiceServer(s, b.status)
+	brokerv1.RegisterGroupServiceServer(s, b.groups)
+	brokerv1.RegisterWorkServiceServer(s, b.work)
+	brokerv1.RegisterDeliveryServiceServer(s, b.deliveries)
+	brokerv1.RegisterTransactionServiceServer(s, b.ends)
 }
 
 // headed is every request of one member to another.
 type headed interface{ GetHeader() *dledgerv1.Header }
 
 // checkSender refuses requests that name another sender than the one whose
-// certificate came with them.
+// certificate came with them, and those passed on for clients by somebody who is not
+// a member. Whether a sender is one is for the ledger to say.
 func (b *Broker) checkSender(ctx context.Context, req any) error {
-	h, ok := req.(headed)
-	if !ok {
-		return nil
-	}
 	p, _ := peer.FromContext(ctx)
 	info, ok := p.AuthInfo.(credentials.TLSInfo)
 	if !ok {
 		return status.Error(codes.Unauthenticated, "no TLS on the peer listener")
 	}
-	proved, err := memberOf(info.State, b.memberIDs())
+	proved, err := namesOf(info.State)
 	if err != nil {
 		return status.Error(codes.Unauthenticated, err.Error())
 	}
-	if from := h.GetHeader().GetFrom(); from != proved {
-		return status.Error(codes.PermissionDenied, fmt.Sprintf("request of %q came with the certificate of %q", from, proved))
+	if h, ok := req.(headed); ok {
+		if from := h.GetHeader().GetFrom(); !slices.Contains(proved, from) {
+			return status.Error(codes.PermissionDenied, fmt.Sprintf("request of %q came with the certificate of %q", from, proved))
+		}
+		return nil
+	}
+	members := b.memberIDs()
+	if !slices.ContainsFunc(proved, func(name string) bool { return slices.Contains(members, name) }) {
+		return status.Error(codes.PermissionDenied, fmt.Sprintf("the certificate's DNS names %v hold no member id of this cluster", proved))
 	}
 	return nil
 }

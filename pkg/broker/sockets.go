@@ -16,6 +16,7 @@ type sockets struct {
 	mu struct {
 		sync.Mutex
 		closed bool
+		sealed bool // takes no more connections
 		open   map[*socket]struct{}
 	}
 }
@@ -25,14 +26,19 @@ type socket struct {
 	of   *sockets
 	once sync.Once
 	over chan struct{} // closed with the connection
+	slow trickle
 }
 
-// Read reads when there is memory for what it brings.
+// Read reads when there is memory for what it brings, and a little when there is not.
 func (c *socket) Read(p []byte) (int, error) {
-	if g := c.of.gate; g != nil {
-		g.wait(c.over)
+	g := c.of.gate
+	if g == nil {
+		return c.Conn.Read(p)
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p[:c.slow.room(g, len(p), c.over)])
+	c.slow.taken += n
+	g.took(n)
+	return n, err
 }
 
 func newSockets(l net.Listener, limit int) *sockets {
@@ -55,7 +61,9 @@ func (s *sockets) Accept() (net.Conn, error) {
 	}
 	c := &socket{Conn: conn, of: s, over: make(chan struct{})}
 	if !s.add(c) {
-		return nil, errors.Join(net.ErrClosed, c.Close())
+		err := c.Close()
+		<-s.done
+		return nil, errors.Join(net.ErrClosed, err)
 	}
 	return c, nil
 }
@@ -63,7 +71,7 @@ func (s *sockets) Accept() (net.Conn, error) {
 func (s *sockets) add(c *socket) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.closed {
+	if s.mu.closed || s.mu.sealed {
 		return false
 	}
 	s.mu.open[c] = struct{}{}
@@ -104,12 +112,19 @@ func (s *sockets) close() bool {
 	return first
 }
 
-// cut closes the listener and every connection, without a word to anyone.
+// cut closes every connection, without a word to anyone, and takes no more. Close must
+// follow.
 func (s *sockets) cut() {
-	_ = s.Close() // as does a process that dies
+	s.seal()
 	for _, c := range s.all() {
 		_ = c.Close()
 	}
+}
+
+func (s *sockets) seal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.sealed = true
 }
 
 func (s *sockets) all() []*socket {

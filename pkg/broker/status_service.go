@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
@@ -50,6 +51,7 @@ func (s *statusService) member(st *dledger.Status) *brokerv1.MemberStatus {
 		ClientAddr: b.clientAddr(), Durability: string(b.cfg.Durability.Ack), Version: b.cfg.Version,
 		Serving: b.leaderships.serving() != nil, LastFailover: phases(st.Failover),
 		Standing: st.Standing,
+		Seat:     st.Seat, Outcast: st.Outcast, Group: groupMessage(st),
 		ReadOnly: disk.blocked(), Trouble: b.trouble(), DiskFreeBytes: disk.fs.Free, DiskTotalBytes: disk.fs.Total,
 	}
 }
@@ -81,7 +83,7 @@ func phases(f dledger.Failover) []*brokerv1.FailoverPhase {
 func peerMessage(st *dledger.Status, p dledger.PeerStatus) *brokerv1.PeerStatus {
 	m := &brokerv1.PeerStatus{
 		Id: string(p.ID), PeerAddr: p.Addr, Connected: p.Connected, WaterMark: -1, Paused: p.Paused,
-		MayNotVote: p.MayNotVote, Trouble: p.Trouble,
+		MayNotVote: p.MayNotVote, Trouble: p.Trouble, Seat: p.Seat,
 	}
 	if p.Connected {
 		m.ActiveSinceUnixMs = p.ActiveSince.UnixMilli()
@@ -95,12 +97,24 @@ func peerMessage(st *dledger.Status, p dledger.PeerStatus) *brokerv1.PeerStatus 
 // clientAddr is this broker's address for clients.
 func (b *Broker) clientAddr() string { return b.cfg.advertised(b.sockets.client.Addr()) }
 
+// groupAddrs are the client addresses of the whole group, empty where they are not
+// known: a client can tell who is not in it any more.
+func (b *Broker) groupAddrs() []*brokerv1.Member {
+	known := b.clientAddrs()
+	for _, seat := range b.ledger.Status().Members {
+		if !slices.ContainsFunc(known, func(m *brokerv1.Member) bool { return m.GetId() == string(seat.ID) }) {
+			known = append(known, &brokerv1.Member{Id: string(seat.ID)})
+		}
+	}
+	return known
+}
+
 // clientAddrs are the client addresses of all members that this one knows of.
 func (b *Broker) clientAddrs() []*brokerv1.Member {
 	st := b.ledger.Status()
 	all := []*brokerv1.Member{{Id: string(st.ID), ClientAddr: b.clientAddr()}}
 	for _, p := range st.Peers {
-		if p.ClientAddr != "" {
+		if p.ClientAddr != "" && p.Seat != dledger.SeatLeaving {
 			all = append(all, &brokerv1.Member{Id: string(p.ID), ClientAddr: p.ClientAddr})
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -141,9 +140,11 @@ func (a ClientAuth) mode() tls.ClientAuthType {
 	return tls.NoClientCert
 }
 
-// peerServerConfig is for the peer listener: whoever calls must hold a
-// certificate of our CA with the id of a member among its DNS names.
-func (c *certificates) peerServerConfig(members []string) *tls.Config {
+// peerServerConfig is for the peer listener: whoever calls must hold a certificate
+// of our CA. Which member it is for is looked at when the caller says who it is
+// (checkSender), for members come and go: one that is being added speaks to this
+// one, or is the leader, before this one has heard of it.
+func (c *certificates) peerServerConfig() *tls.Config {
 	cfg := c.serverConfig(tls.VersionTLS13, http2)
 	inner := cfg.GetConfigForClient
 	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -152,41 +153,27 @@ func (c *certificates) peerServerConfig(members []string) *tls.Config {
 			return nil, err
 		}
 		cfg.ClientAuth = tls.RequireAndVerifyClientCert
-		cfg.VerifyConnection = func(state tls.ConnectionState) error {
-			_, err := memberOf(state, members)
-			return err
-		}
 		return cfg, nil
 	}
 	return cfg
 }
 
-// memberOf returns the member that the other side has proved to be.
-func memberOf(state tls.ConnectionState, members []string) (string, error) {
+// namesOf are the members that the other side has proved to be.
+func namesOf(state tls.ConnectionState) ([]string, error) {
 	if len(state.PeerCertificates) == 0 {
-		return "", errors.New("no certificate was shown")
+		return nil, errors.New("no certificate was shown")
 	}
-	names := state.PeerCertificates[0].DNSNames
-	for _, name := range names {
-		if slices.Contains(members, name) {
-			return name, nil
-		}
-	}
-	return "", fmt.Errorf("the certificate's DNS names %v hold no member id of this cluster", names)
+	return state.PeerCertificates[0].DNSNames, nil
 }
 
 // peerCredentials are for dialling other members: each must show a certificate
 // with its own id, whatever its address is.
 type peerCredentials struct {
 	certs *certificates
-	ids   map[string]string // peer address → member id
 }
 
-func (p *peerCredentials) config(authority string) *tls.Config {
-	id, ok := p.ids[authority]
-	if !ok {
-		id = authority // dialled by id
-	}
+// config is for dialling the member id, which is the authority of the connection.
+func (p *peerCredentials) config(id string) *tls.Config {
 	m := p.certs.current.Load()
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS13,

@@ -153,11 +153,16 @@ func TestPeersProveWhoTheyAre(t *testing.T) {
 		return err
 	}
 	outsider, insider := ca.issue("n9", 20), followers[0].cfg.TLS.Peer
-	require.Equal(t, codes.Unavailable, status.Code(heartBeat(&outsider, "n9")), "no member's name")
+	require.NoError(t, heartBeat(&outsider, "n9"), "one that is being added must be heard; the ledger judges it")
+	require.Equal(t, codes.PermissionDenied, status.Code(heartBeat(&outsider, "n2")), "another's name")
+	files := ca.config(&outsider)
+	files.ServerName = leader.cfg.Node.ID
+	_, err := brokerv1.NewAdminServiceClient(dialTLS(t, leader.b.Addrs().Peer, files)).ListTopics(leader.ctx(), &brokerv1.ListTopicsRequest{})
+	require.Equal(t, codes.PermissionDenied, status.Code(err), "only members pass on what clients ask for")
 	require.Equal(t, codes.Unavailable, status.Code(heartBeat(nil, "n2")), "no certificate")
-	err := heartBeat(&insider, followers[1].cfg.Node.ID)
+	err = heartBeat(&insider, followers[1].cfg.Node.ID)
 	require.Equal(t, codes.PermissionDenied, status.Code(err))
-	require.ErrorContains(t, err, `request of "`+followers[1].cfg.Node.ID+`" came with the certificate of "`+followers[0].cfg.Node.ID+`"`)
+	require.ErrorContains(t, err, `request of "`+followers[1].cfg.Node.ID+`" came with the certificate of ["`+followers[0].cfg.Node.ID+`"]`)
 	require.Equal(t, leader.b.view().term, followers[1].b.view().term)
 }
 

@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
+
+	"github.com/ledgermq/ledgermq/pkg/dledger/member"
 )
 
 // twinTimeout bounds the search for a twin. A network in which this broker
@@ -20,10 +22,10 @@ const twinTimeout = 3 * time.Second
 // there. If it is another broker with this member's id, one of the two is a
 // mistake, and this one, the newcomer, ends.
 func (b *Broker) refuseTwin(ctx context.Context) error {
-	if len(b.cfg.Cluster.Peers) == 0 {
+	addr := b.peerAddr()
+	if addr == "" {
 		return nil
 	}
-	addr := b.cfg.Cluster.Peers[b.cfg.Node.ID]
 	found, err := b.whoIsAt(ctx, addr)
 	if err != nil {
 		b.log.Debug("own peer address not reached", "addr", addr, "error", err)
@@ -32,9 +34,20 @@ func (b *Broker) refuseTwin(ctx context.Context) error {
 	if found.GetId() == b.cfg.Node.ID && found.GetIncarnation() == b.dir.Incarnation {
 		return nil
 	}
-	return fmt.Errorf("cluster.peers says that %s is at %s, but there is another broker: id %s of cluster %q, data directory incarnation %s (this one's is %s). "+
+	return fmt.Errorf("the members know that %s is at %s, but there is another broker: id %s of cluster %q, data directory incarnation %s (this one's is %s). "+
 		"Two brokers must not have one id: stop one of them, or give it its own id and address",
 		b.cfg.Node.ID, addr, found.GetId(), found.GetClusterId(), found.GetIncarnation(), b.dir.Incarnation)
+}
+
+// peerAddr is where the others find this member; empty: nobody has to.
+func (b *Broker) peerAddr() string {
+	if addr := b.cfg.Cluster.Addresses[b.cfg.Node.ID]; addr != "" {
+		return addr
+	}
+	if seat, ok := b.ledger.Status().Members.Seat(member.ID(b.cfg.Node.ID)); ok && len(b.cfg.Cluster.Peers) > 0 {
+		return seat.Address
+	}
+	return b.cfg.Cluster.Peers[b.cfg.Node.ID]
 }
 
 func (b *Broker) whoIsAt(ctx context.Context, addr string) (*brokerv1.MemberStatus, error) {
@@ -44,7 +57,7 @@ func (b *Broker) whoIsAt(ctx context.Context, addr string) (*brokerv1.MemberStat
 	if tls := b.peerCredentials(); tls != nil {
 		creds = tls
 	}
-	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(creds))
+	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(creds), grpc.WithAuthority(b.cfg.Node.ID))
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ func (w *leaderWatch) watch(rpc brokerv1.MessagingService_WatchLeaderServer) err
 		view := w.broker.view()
 		next := &brokerv1.WatchLeaderResponse{
 			Leader: string(view.leader), LeaderAddr: view.addr, Term: int64(view.term),
-			Serving: view.leaderIsServing(), Members: w.broker.clientAddrs(),
+			Serving: view.leaderIsServing(), Members: w.broker.groupAddrs(),
 		}
 		if last == nil || !proto.Equal(last, next) {
 			if err := rpc.Send(next); err != nil {

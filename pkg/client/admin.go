@@ -21,70 +21,6 @@ type Admin struct{ c *Client }
 // Admin returns the administration side of the client.
 func (c *Client) Admin() *Admin { return &Admin{c: c} }
 
-// Topic is a topic and, where they were asked for, its queues.
-type Topic struct {
-	Name    string
-	Created time.Time
-	Queues  []QueueRange
-
-	queueIDs []uint32
-}
-
-// QueueRange is which offsets a queue holds: First up to but not including End.
-type QueueRange struct {
-	Queue      int
-	First, End int64
-}
-
-// CreateTopic makes a topic with n queues. Errors: ErrTopicExists, ErrInvalidTopicName.
-func (a *Admin) CreateTopic(ctx context.Context, name string, n int) (*Topic, error) {
-	if n < 1 || n > 1<<16 {
-		return nil, errorf(CodeInvalidConfig, "a topic has 1 to 65536 queues, not %d", n)
-	}
-	request := &brokerv1.CreateTopicRequest{Name: name, Queues: uint32(n), RequestId: newRequestID()}
-	var topic *Topic
-	err := a.call(ctx, harmless, func(ctx context.Context, s brokerv1.AdminServiceClient) error {
-		resp, err := s.CreateTopic(ctx, request)
-		topic = toTopic(resp.GetTopic(), nil)
-		return err
-	})
-	return topic, err
-}
-
-// DeleteTopic removes a topic with all its messages. Error: ErrUnknownTopic.
-func (a *Admin) DeleteTopic(ctx context.Context, name string) error {
-	request := &brokerv1.DeleteTopicRequest{Name: name, RequestId: newRequestID()}
-	return a.call(ctx, harmless, func(ctx context.Context, s brokerv1.AdminServiceClient) error {
-		_, err := s.DeleteTopic(ctx, request)
-		return err
-	})
-}
-
-// ListTopics returns all topics by name; the ranges of their queues are not filled in.
-func (a *Admin) ListTopics(ctx context.Context) ([]*Topic, error) {
-	var topics []*Topic
-	err := a.call(ctx, harmless, func(ctx context.Context, s brokerv1.AdminServiceClient) error {
-		resp, err := s.ListTopics(ctx, &brokerv1.ListTopicsRequest{})
-		topics = nil
-		for _, t := range resp.GetTopics() {
-			topics = append(topics, toTopic(t, nil))
-		}
-		return err
-	})
-	return topics, err
-}
-
-// DescribeTopic returns a topic with what its queues hold. Error: ErrUnknownTopic.
-func (a *Admin) DescribeTopic(ctx context.Context, name string) (*Topic, error) {
-	var topic *Topic
-	err := a.call(ctx, harmless, func(ctx context.Context, s brokerv1.AdminServiceClient) error {
-		resp, err := s.DescribeTopic(ctx, &brokerv1.DescribeTopicRequest{Name: name})
-		topic = toTopic(resp.GetTopic(), resp.GetQueues())
-		return err
-	})
-	return topic, err
-}
-
 // Transfer makes the member named to the leader; "" lets the leader choose. It
 // returns the new leader. Errors: ErrUnknownMember, ErrTransferFailed.
 func (a *Admin) Transfer(ctx context.Context, to string) (leader string, term int64, err error) {
@@ -100,24 +36,6 @@ func (a *Admin) call(ctx context.Context, again repeat, do func(context.Context,
 	return a.c.invoke(ctx, again, func(ctx context.Context, cc grpc.ClientConnInterface) error {
 		return do(ctx, brokerv1.NewAdminServiceClient(cc))
 	})
-}
-
-func toTopic(t *brokerv1.Topic, queues []*brokerv1.Queue) *Topic {
-	topic := &Topic{
-		Name:     t.GetName(),
-		Created:  time.UnixMilli(t.GetCreatedUnixMs()),
-		Queues:   make([]QueueRange, len(t.GetQueueIds())),
-		queueIDs: t.GetQueueIds(),
-	}
-	for i := range topic.Queues {
-		topic.Queues[i].Queue = i
-	}
-	for _, q := range queues {
-		if n := int(q.GetQueue()); n < len(topic.Queues) {
-			topic.Queues[n].First, topic.Queues[n].End = q.GetFirstOffset(), q.GetEndOffset()
-		}
-	}
-	return topic
 }
 
 // NodeStatus is what one member says of itself, or why it says nothing.

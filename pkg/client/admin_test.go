@@ -99,6 +99,39 @@ func TestClosedClient(t *testing.T) {
 	}
 }
 
+// TestCloseLeavesRequestsInDoubt: what was under way when the client was closed may have
+// been carried out; what was asked for afterwards was not.
+func TestCloseLeavesRequestsInDoubt(t *testing.T) {
+	cl := newCluster(t, 1).client()
+	// Harmful, so that a leader which is lost sight of does not end it first.
+	err := cl.invoke(within(t, patience), harmful, func(ctx context.Context, _ grpc.ClientConnInterface) error {
+		go func() { _ = cl.Close() }()
+		<-ctx.Done() // the broker has done it, and its answer is on the way
+		return ctx.Err()
+	})
+	var e *Error
+	if !errors.As(err, &e) || e.Code != CodeClosed || !e.Indefinite {
+		t.Errorf("under way: %+v", err)
+	}
+	ctx, stop := context.WithCancelCause(t.Context())
+	other := newCluster(t, 1).client()
+	err = other.invoke(ctx, harmful, func(ctx context.Context, _ grpc.ClientConnInterface) error {
+		stop(errConsumerClosed) // a work consumer's, with an acknowledgement under way
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if !errors.As(err, &e) || e.Code != CodeClosed || !e.Indefinite || errConsumerClosed.Indefinite {
+		t.Errorf("under way, of a consumer: %+v", err)
+	}
+	err = cl.invoke(within(t, patience), harmless, func(context.Context, grpc.ClientConnInterface) error {
+		t.Error("a request of a closed client")
+		return nil
+	})
+	if !errors.As(err, &e) || e.Code != CodeClosed || e.Indefinite {
+		t.Errorf("afterwards: %+v", err)
+	}
+}
+
 // TestDoubtIsRemembered: a request that one try may have carried out is in doubt,
 // whatever later tries say.
 func TestDoubtIsRemembered(t *testing.T) {

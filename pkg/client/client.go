@@ -26,7 +26,8 @@ const (
 	attemptTimeout = 6 * time.Second
 )
 
-// Client is a connection to a group of brokers. It is safe for concurrent use.
+// Client is a connection to a group of brokers. It is safe for concurrent use. It has a
+// TCP connection to each broker, and one more to each that a Consumer has read from.
 type Client struct {
 	cfg    Config
 	router *router
@@ -159,6 +160,9 @@ func (c *Client) invoke(ctx context.Context, again repeat, call func(context.Con
 	maybe := false // some try may have done it
 	wait := pacer{}
 	for try := 0; ; try++ {
+		if c.ctx.Err() != nil {
+			return c.gaveUp(ctx, last, maybe)
+		}
 		r := c.router.route()
 		err := c.attempt(ctx, r, r.pick(try), again, call)
 		if err == nil {
@@ -191,7 +195,12 @@ func (c *Client) attempt(ctx context.Context, r *route, n *node, again repeat, c
 	}
 	stopClose := context.AfterFunc(c.ctx, func() { moved(errClientClosed) })
 	defer stopClose()
-	return fromRPC(mctx, call(mctx, n.conn))
+	err := fromRPC(mctx, call(mctx, n.conn))
+	var why *Error
+	if mctx.Err() != nil && errors.As(err, &why) {
+		return why.indefinite(true) // it was under way: whoever ended it knows of no answer
+	}
+	return err
 }
 
 var (

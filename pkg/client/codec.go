@@ -3,7 +3,9 @@ package client
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"sync/atomic"
+	"unsafe"
 
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
@@ -12,6 +14,7 @@ import (
 	protobuf "google.golang.org/protobuf/proto"
 
 	"github.com/ledgermq/ledgermq/pkg/batch"
+	"github.com/ledgermq/ledgermq/pkg/passthrough"
 	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
 )
 
@@ -70,26 +73,23 @@ func (c frameCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	if !ok {
 		return c.standard.Unmarshal(data, v)
 	}
-	b := data.Materialize()
-	at := 0
-	for at < len(b) {
-		number, kind, n := protowire.ConsumeTag(b[at:])
-		if n < 0 {
-			return fmt.Errorf("pull frame: %w", protowire.ParseError(n))
-		}
-		m := protowire.ConsumeFieldValue(number, kind, b[at+n:])
-		if m < 0 {
-			return fmt.Errorf("pull frame: %w", protowire.ParseError(m))
-		}
-		if number == batchesField && kind == protowire.BytesType {
-			f.batches, _ = protowire.ConsumeBytes(b[at+n:])
-			// The field is the last one; what a foreign broker puts behind it counts, too.
-			b = append(b[:at:at], b[at+n+m:]...)
-			continue
-		}
-		at += n + m
+	head, batches, err := passthrough.Split(joined(data), batchesField)
+	if err != nil {
+		return fmt.Errorf("pull frame: %w", err)
 	}
-	return protobuf.Unmarshal(b, &f.PullStreamResponse)
+	f.batches = batches
+	return protobuf.Unmarshal(head, &f.PullStreamResponse)
+}
+
+// joined is the bytes of data, in memory of their own that nobody may write to: what a
+// string is made of need not be cleared before it is filled.
+func joined(data mem.BufferSlice) []byte {
+	var s strings.Builder
+	s.Grow(data.Len())
+	for _, b := range data {
+		s.Write(b.ReadOnlyData())
+	}
+	return unsafe.Slice(unsafe.StringData(s.String()), s.Len())
 }
 
 // sealedBytes are the bytes of a finished batch. They are kept until the batch is
@@ -103,12 +103,6 @@ type sealedBytes struct {
 }
 
 func newSealedBytes(data []byte, codec *batch.Codec) *sealedBytes {
-	if len(data) < cap(data)/2 {
-		// A lonely message must not hold the buffer of a full batch.
-		small := append(make([]byte, 0, len(data)), data...)
-		codec.Release(data)
-		data = small
-	}
 	s := &sealedBytes{data: data, codec: codec}
 	s.refs.Store(1)
 	return s

@@ -14,6 +14,7 @@ import (
 type StartAt struct {
 	kind   startKind
 	offset int64
+	time   time.Time
 }
 
 type startKind int
@@ -22,6 +23,7 @@ const (
 	startEarliest startKind = iota
 	startLatest
 	startOffset
+	startTime
 )
 
 // Earliest begins with the oldest message that is kept.
@@ -34,6 +36,10 @@ func Latest() StartAt { return StartAt{kind: startLatest} }
 // ErrOffsetTooLow or ErrOffsetTooHigh.
 func Offset(o int64) StartAt { return StartAt{kind: startOffset, offset: o} }
 
+// Timestamp begins, in each queue, with the first message that was stored at t or later,
+// by the clock of the leader that stored it.
+func Timestamp(t time.Time) StartAt { return StartAt{kind: startTime, time: t} }
+
 // ConsumerConfig says what to read, and from where.
 type ConsumerConfig struct {
 	// Topic must exist.
@@ -42,6 +48,9 @@ type ConsumerConfig struct {
 	Queues []int
 	// From is where reading begins in each queue; default Earliest.
 	From StartAt
+	// Filter says which messages are wanted; default all. The brokers look at them, and
+	// send no batch in which there is none that is wanted.
+	Filter Filter
 	// MaxBytes bounds what is fetched ahead, in stored bytes, over all queues; one batch
 	// per queue may exceed it. Default 16 MiB.
 	MaxBytes int
@@ -67,6 +76,7 @@ func (cfg ConsumerConfig) validate(queues int) error {
 // Consumer reads queues of one topic. Its methods are for one goroutine at a time,
 // but for Close, which ends a Next that waits.
 type Consumer struct {
+	group    string // of which this reads for a member; empty: none
 	c        *Client
 	cfg      ConsumerConfig
 	fetchers []*fetcher    // by place in cfg.Queues
@@ -74,10 +84,11 @@ type Consumer struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	reader   *batch.Reader
-	current  *fetched // what Next reads from
-	record   batch.Record
-	failed   error    // what Next returns for ever, until Seek
-	failedAt *fetcher // whose queue must be sought then
+	current  *fetched             // what Next reads from
+	headers  []batch.RecordHeader // memory for those of the record at hand
+	failed   error                // what Next returns for ever, until Seek
+	failedAt *fetcher             // whose queue must be sought then
+	share    int                  // MaxBytes is for so many queues
 }
 
 // Consumer makes a consumer. ctx bounds the look-up of the topic only. Errors are
@@ -97,17 +108,14 @@ func (c *Client) Consumer(ctx context.Context, cfg ConsumerConfig) (*Consumer, e
 		}
 	}
 	cfg.Queues = slices.Compact(slices.Sorted(slices.Values(cfg.Queues)))
-	cs := &Consumer{c: c, cfg: cfg, reader: batch.NewReader(c.codec), fetched: make(chan *fetched, len(cfg.Queues))}
+	starts, err := c.starts(ctx, &cfg, topic)
+	if err != nil {
+		return nil, err
+	}
+	cs := &Consumer{c: c, cfg: cfg, share: len(cfg.Queues), reader: batch.NewReader(c.codec), fetched: make(chan *fetched, len(cfg.Queues))}
 	cs.ctx, cs.cancel = context.WithCancelCause(c.ctx)
 	for _, q := range cfg.Queues {
-		at := cfg.From.offset
-		switch cfg.From.kind {
-		case startEarliest:
-			at = topic.Queues[q].First
-		case startLatest:
-			at = topic.Queues[q].End
-		}
-		f := newFetcher(cs, q, topic.queueIDs[q], at)
+		f := newFetcher(cs, q, topic.queueIDs[q], starts[q])
 		f.seenEnd = topic.Queues[q].End
 		cs.fetchers = append(cs.fetchers, f)
 	}
@@ -121,7 +129,7 @@ func (c *Client) Consumer(ctx context.Context, cfg ConsumerConfig) (*Consumer, e
 func (cs *Consumer) start() error {
 	var refused error
 	for _, f := range cs.fetchers {
-		if err := cs.c.start(func(context.Context) error { return f.run(cs.ctx) }); err != nil {
+		if err := cs.c.start(func(context.Context) error { return f.run(f.ctx) }); err != nil {
 			refused = err
 			close(f.done)
 		}
@@ -133,9 +141,9 @@ func (cs *Consumer) start() error {
 // in which they arrive. It waits until there is one or ctx ends. Any other error
 // stays until a Seek of its queue: ErrOffsetTooLow, ErrOffsetTooHigh, ErrSkipped,
 // ErrCorruptBatch, ErrUnknownTopic, ErrUnknownQueue (the topic was made anew), ErrClosed.
-func (cs *Consumer) Next(ctx context.Context) (Message, error) {
+func (cs *Consumer) Next(ctx context.Context) (m Message, err error) {
 	for {
-		m, ok, err := cs.buffered()
+		ok, err := cs.buffered(&m)
 		if ok || err != nil {
 			return m, err
 		}
@@ -166,7 +174,7 @@ func (cs *Consumer) Poll(ctx context.Context, limit int) ([]Message, error) {
 // TryNext is Next that does not wait: ok is false when no message is here.
 func (cs *Consumer) TryNext() (m Message, ok bool, err error) {
 	for {
-		m, ok, err = cs.buffered()
+		ok, err = cs.buffered(&m)
 		if ok || err != nil {
 			return m, ok, err
 		}
@@ -179,22 +187,27 @@ func (cs *Consumer) TryNext() (m Message, ok bool, err error) {
 	}
 }
 
-// buffered returns the next message of what has been fetched.
-func (cs *Consumer) buffered() (m Message, ok bool, err error) {
+// buffered makes m the next message of what has been fetched.
+func (cs *Consumer) buffered(m *Message) (ok bool, err error) {
 	for cs.failed == nil && cs.current != nil {
 		f := cs.current
 		if f.stale() {
 			cs.done()
 			continue
 		}
-		for cs.reader.Next(&cs.record) {
+		record := batch.Record{Headers: cs.headers} // here, and not in cs: the collector need not look at it
+		for cs.reader.Next(&record) {
+			if cap(record.Headers) > cap(cs.headers) { // a pointer that is written costs, while the collector runs
+				cs.headers = record.Headers
+			}
 			offset := f.offset
 			f.offset++
-			if offset < f.from.position {
-				continue // the batch began below what was asked for
+			if offset < f.from.position || !f.matches(offset) {
+				continue // the batch began below what was asked for, or a filter does not want it
 			}
 			f.from.position = offset + 1
-			return cs.message(f, offset), true, nil
+			cs.fill(m, f, offset, &record)
+			return true, nil
 		}
 		if err := cs.reader.Err(); err != nil {
 			cs.distrust(f, err)
@@ -202,17 +215,16 @@ func (cs *Consumer) buffered() (m Message, ok bool, err error) {
 			cs.done()
 		}
 	}
-	return Message{}, false, cs.failed
+	return false, cs.failed
 }
 
-func (cs *Consumer) message(f *fetched, offset int64) Message {
+func (cs *Consumer) fill(m *Message, f *fetched, offset int64, record *batch.Record) {
 	info := f.infos[f.at-1]
-	m := Message{
+	*m = Message{
 		Topic: cs.cfg.Topic, Queue: &f.from.label, Offset: offset,
 		LedgerIndex: info.GetLedgerIndex(), Term: info.GetTerm(), AppendTime: time.UnixMilli(info.GetAppendTimeUnixMs()),
 	}
-	fromRecord(&m, &cs.record)
-	return m
+	fromRecord(m, record)
 }
 
 // open stands before the next batch of f; it returns false when there is none.
@@ -244,6 +256,15 @@ func (cs *Consumer) distrust(f *fetched, err error) {
 		cs.cfg.Topic, f.from.queue, base)}
 }
 
+// Await waits until TryNext may have something to give, or Position has moved: with a
+// Filter it moves also over messages that are not wanted. Errors are ctx's and ErrClosed.
+func (cs *Consumer) Await(ctx context.Context) error {
+	if cs.current != nil || cs.failed != nil {
+		return nil
+	}
+	return cs.await(ctx)
+}
+
 // await waits for something to be fetched.
 func (cs *Consumer) await(ctx context.Context) error {
 	select {
@@ -271,8 +292,12 @@ func (cs *Consumer) take(f *fetched) {
 	cs.open(f)
 }
 
-// done gives the bytes of what was read back to its fetcher.
+// done gives the bytes of what was read back to its fetcher, and goes over what a
+// filter left out at its end.
 func (cs *Consumer) done() {
+	if f := cs.current; !f.stale() {
+		f.from.position = max(f.from.position, f.after)
+	}
 	cs.current.release()
 	cs.current = nil
 	*cs.reader = *batch.NewReader(cs.c.codec) // lets go of the memory

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -369,5 +371,55 @@ func TestFetchingGivesUp(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestPullsHaveAConnectionOfTheirOwn: acknowledgements do not wait behind what is on its
+// way to a consumer, and who does not consume has no connection for it.
+func TestPullsHaveAConnectionOfTheirOwn(t *testing.T) {
+	c := newCluster(t, 1)
+	c.topic("t", 1)
+	var dialed atomic.Int32
+	cl, err := Dial(t.Context(), Config{Seeds: []string{"n1:1"}, Dialer: func(ctx context.Context, addr string) (net.Conn, error) {
+		dialed.Add(1)
+		return c.dial(ctx, addr)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := cl.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	p, err := cl.Producer(t.Context(), ProducerConfig{Topic: "t"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish := func() {
+		t.Helper()
+		if _, err := p.Publish(t.Context(), Message{Value: []byte("v")}).Get(within(t, 20*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish()
+	if n := dialed.Load(); n != 1 {
+		t.Fatalf("a producer has %d connections", n)
+	}
+	for range 2 {
+		cs, err := cl.Consumer(t.Context(), ConsumerConfig{Topic: "t"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cs.Next(within(t, 20*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if err := cs.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish()
+	if n := dialed.Load(); n != 2 {
+		t.Fatalf("a producer and two consumers have %d connections", n)
 	}
 }

@@ -15,6 +15,12 @@
 //   - A Consumer hands out committed messages, each offset once and in order per
 //     queue; a hole in the offsets is an error, never skipped, and an offset that
 //     does not exist is an error, never reset.
+//   - A GroupConsumer hands out what nobody of its group has committed, in order per queue;
+//     it commits only what its user has finished, and nothing below a committed offset
+//     comes again, over failovers and rebalances.
+//   - A WorkConsumer receives single messages, which it acknowledges one by one; what was
+//     acknowledged never comes again, what was not comes again, and after too many attempts
+//     it is a dead letter, once.
 //   - Memory is bounded: Publish waits when MaxBufferedBytes are under way, a
 //     Consumer fetches no further ahead than MaxBytes.
 //
@@ -32,6 +38,13 @@
 //	session watch    publish session      noticing silence and a moved leader       with its session
 //	fetcher          queue of a Consumer  its PullStream and next offset            Consumer.Close
 //	credit sender    pull session         giving back of read bytes                 with its session
+//	member           GroupConsumer        its session: joins, and joins again       GroupConsumer.Close
+//	beater           group session        beats                                     with its session
+//	group watch      group session        the stream of assignments                 with its session
+//	committer        group session        commits of what is finished               with its session
+//	acker            WorkConsumer         sending of acknowledgements               WorkConsumer.Close
+//	handlers         WorkConsumer.Handle  one per message at work, and one that     with Handle
+//	                                      extends their leases
 //
 // State is owned as in the rest of the house: the route is immutable behind an
 // atomic pointer, a Producer's queues stand under its mu, a fetcher's wishes under

@@ -31,6 +31,8 @@ const (
 	CodeShuttingDown       Code = "SHUTTING_DOWN"
 	CodeUnknownTopic       Code = "UNKNOWN_TOPIC"
 	CodeTopicExists        Code = "TOPIC_EXISTS"
+	CodeTooManyTopics      Code = "TOO_MANY_TOPICS"
+	CodeTooManyQueues      Code = "TOO_MANY_QUEUES"
 	CodeInvalidTopicName   Code = "INVALID_TOPIC_NAME"
 	CodeUnknownQueue       Code = "UNKNOWN_QUEUE"
 	CodeOffsetTooLow       Code = "OFFSET_TOO_LOW"
@@ -42,12 +44,42 @@ const (
 	CodeProducerFenced     Code = "PRODUCER_FENCED"
 	CodeOutOfOrder         Code = "OUT_OF_ORDER_SEQUENCE"
 	CodeSequenceConflict   Code = "SEQUENCE_CONFLICT"
+	CodeTooManyProducers   Code = "TOO_MANY_PRODUCERS"
 	CodeUnknownMember      Code = "UNKNOWN_MEMBER"
+	CodeMembersChanging    Code = "MEMBERS_CHANGING"
+	CodeNotCaughtUp        Code = "NOT_CAUGHT_UP"
+	CodeQuorumAtRisk       Code = "QUORUM_AT_RISK"
+	CodeInvalidMember      Code = "INVALID_MEMBER"
 	CodeTransferFailed     Code = "TRANSFER_FAILED"
 	CodeDataDamaged        Code = "DATA_DAMAGED"
 	CodeDataLost           Code = "DATA_LOST"
+	CodeDeliveryTooFar     Code = "DELIVERY_TIME_TOO_FAR"
+	CodeTooManyDelayed     Code = "TOO_MANY_DELAYED"
+	CodeNotWaiting         Code = "NOT_WAITING"
+	CodeInvalidHandle      Code = "INVALID_HANDLE"
+	CodeInvalidFilter      Code = "INVALID_FILTER"
+	CodeFilterTooCostly    Code = "FILTER_TOO_COSTLY"
 	CodeLimitExceeded      Code = "LIMIT_EXCEEDED"
+	CodeInvalidGroupName   Code = "INVALID_GROUP_NAME"
+	CodeUnknownGroup       Code = "UNKNOWN_GROUP"
+	CodeGroupExists        Code = "GROUP_EXISTS"
+	CodeGroupNotEmpty      Code = "GROUP_NOT_EMPTY"
+	CodeGroupMismatch      Code = "GROUP_MISMATCH"
+	CodeUnknownSession     Code = "UNKNOWN_SESSION"
+	CodeStaleGeneration    Code = "STALE_GENERATION"
+	CodeReceiptExpired     Code = "RECEIPT_EXPIRED"
+	CodeTooManyInFlight    Code = "TOO_MANY_IN_FLIGHT"
 	CodeInternal           Code = "INTERNAL"
+	CodeTooManyOpen        Code = "TOO_MANY_TRANSACTIONS"
+	CodeUnknownTransaction Code = "UNKNOWN_TRANSACTION"
+	CodeTransactionEnded   Code = "TRANSACTION_ENDED"
+
+	CodeUnknownTransactionGroup Code = "UNKNOWN_TRANSACTION_GROUP"
+	CodeTopicDeleted            Code = "TOPIC_DELETED"
+	CodeTopicNotDeleted         Code = "TOPIC_NOT_DELETED"
+	CodeInvalidTopicSettings    Code = "INVALID_TOPIC_SETTINGS"
+	CodeInvalidTopicChange      Code = "INVALID_TOPIC_CHANGE"
+	CodeMessageTypeMismatch     Code = "MESSAGE_TYPE_MISMATCH"
 )
 
 // Codes that only the client itself gives.
@@ -84,16 +116,42 @@ var (
 	ErrCorruptBatch     = &Error{Code: CodeCorruptBatch}
 	ErrUnknownProducer  = &Error{Code: CodeUnknownProducer}
 	ErrProducerFenced   = &Error{Code: CodeProducerFenced}
+	ErrTooManyProducers = &Error{Code: CodeTooManyProducers}
 	ErrSequenceConflict = &Error{Code: CodeSequenceConflict}
 	ErrDiskFull         = &Error{Code: CodeDiskFull}
 	ErrUnknownMember    = &Error{Code: CodeUnknownMember}
+	ErrMembersChanging  = &Error{Code: CodeMembersChanging}
+	ErrNotCaughtUp      = &Error{Code: CodeNotCaughtUp}
+	ErrQuorumAtRisk     = &Error{Code: CodeQuorumAtRisk}
+	ErrInvalidMember    = &Error{Code: CodeInvalidMember}
 	ErrTransferFailed   = &Error{Code: CodeTransferFailed}
+	ErrDeliveryTooFar   = &Error{Code: CodeDeliveryTooFar}
+	ErrTooManyDelayed   = &Error{Code: CodeTooManyDelayed}
+	ErrNotWaiting       = &Error{Code: CodeNotWaiting}
+	ErrInvalidHandle    = &Error{Code: CodeInvalidHandle}
 	ErrDataLost         = &Error{Code: CodeDataLost}
+	ErrInvalidGroupName = &Error{Code: CodeInvalidGroupName}
+	ErrUnknownGroup     = &Error{Code: CodeUnknownGroup}
+	ErrGroupNotEmpty    = &Error{Code: CodeGroupNotEmpty}
+	ErrGroupMismatch    = &Error{Code: CodeGroupMismatch}
+	ErrReceiptExpired   = &Error{Code: CodeReceiptExpired}
+	ErrGroupExists      = &Error{Code: CodeGroupExists}
+	ErrInvalidFilter    = &Error{Code: CodeInvalidFilter}
+	ErrFilterTooCostly  = &Error{Code: CodeFilterTooCostly}
 	ErrUnavailable      = &Error{Code: CodeUnavailable}
 	ErrTimeout          = &Error{Code: CodeTimeout}
 	ErrDeliveryTimeout  = &Error{Code: CodeDeliveryTimeout}
 	ErrSkipped          = &Error{Code: CodeSkipped}
 	ErrClosed           = &Error{Code: CodeClosed}
+	ErrTooManyOpen      = &Error{Code: CodeTooManyOpen}
+	ErrTransactionEnded = &Error{Code: CodeTransactionEnded}
+
+	ErrUnknownTransaction   = &Error{Code: CodeUnknownTransaction}
+	ErrTopicDeleted         = &Error{Code: CodeTopicDeleted}
+	ErrTopicNotDeleted      = &Error{Code: CodeTopicNotDeleted}
+	ErrInvalidTopicSettings = &Error{Code: CodeInvalidTopicSettings}
+	ErrInvalidTopicChange   = &Error{Code: CodeInvalidTopicChange}
+	ErrMessageTypeMismatch  = &Error{Code: CodeMessageTypeMismatch}
 )
 
 // errorDomain is the domain of our google.rpc.ErrorInfo.
@@ -259,7 +317,7 @@ func transient(code Code) bool {
 	switch code {
 	case CodeNotLeader, CodeNoLeader, CodeLeaderNotReady, CodeLeaderTransferring, CodeLeadershipLost,
 		CodeQuorumTimeout, CodePendingFull, CodeDiskFull, CodeShuttingDown, CodeUnavailable, CodeTimeout,
-		CodeOutOfOrder, CodeDataDamaged, CodeInternal:
+		CodeOutOfOrder, CodeDataDamaged, CodeMembersChanging, CodeInternal:
 		return true
 	}
 	return false

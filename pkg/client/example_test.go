@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/ledgermq/ledgermq/pkg/client"
@@ -75,6 +76,81 @@ func ExampleProducer_Publish() {
 	}
 	fmt.Println(p.Stats().Acked, "acknowledged")
 	// Output: 1000 acknowledged
+}
+
+// Publish a message that is to be delivered later, and change your mind.
+func ExampleProducer_Recall() {
+	cfg, stop := client.StartCluster()
+	defer stop()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, err := client.Dial(ctx, cfg)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	p, err := c.Producer(ctx, client.ProducerConfig{Topic: "orders"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	receipt, err := p.Publish(ctx, client.Message{Value: []byte("pay now, please"), Delay: 24 * time.Hour}).Get(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	// Paid meanwhile.
+	switch err := p.Recall(ctx, receipt.Handle); {
+	case err == nil:
+		fmt.Println("never delivered")
+	case errors.Is(err, client.ErrNotWaiting):
+		fmt.Println("too late")
+	default:
+		fmt.Println(err)
+	}
+	// Output: never delivered
+}
+
+// Publish a message if, and only if, an order is in the database: the message is
+// stored before and delivered after. Should this process die in between, another one
+// of the group is asked what became of the order.
+func ExampleClient_Transactional() {
+	cfg, stop := client.StartCluster()
+	defer stop()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, err := client.Dial(ctx, cfg)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	var database sync.Map
+	p, err := c.Transactional(ctx, client.TransactionalConfig{
+		Producer: client.ProducerConfig{Topic: "orders"}, Group: "shop",
+		Check: func(_ context.Context, m client.Message) client.Decision {
+			if _, ordered := database.Load(string(m.Key)); ordered {
+				return client.Commit
+			}
+			return client.Unknown // it may still come
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	tx, err := p.Begin(ctx, client.Message{Key: []byte("order-7"), Value: []byte("two apples")})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	database.Store("order-7", "two apples")
+	offset, err := tx.Commit(ctx)
+	fmt.Println(offset, err)
+	// Output: 0 <nil>
 }
 
 // Read a topic from its beginning. Errors tell what is wrong with the offsets; no

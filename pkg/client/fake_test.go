@@ -47,6 +47,8 @@ type cluster struct {
 	tasks   errgroup.Group
 	release chan struct{}
 	held    chan struct{} // told when a frame is being held
+	groups  *fakeGroups
+	work    *fakeWork
 
 	mu struct {
 		sync.Mutex
@@ -57,7 +59,12 @@ type cluster struct {
 		changed   chan struct{}
 		topics    map[string][]uint32
 		queues    map[uint32]*fakeQueue
-		producers map[uint64]bool
+		producers map[uint64]*fakeProducer
+		names     map[string]uint64 // of producers
+		requests  map[string]*brokerv1.RegisterProducerResponse
+		putOff    int
+		ends      []error           // what the next EndTransactions answer
+		waiting   map[string][]byte // batches with a delivery time, by handle
 		index     int64
 		lastID    uint64
 		lastQueue uint32
@@ -76,7 +83,7 @@ type fakeQueue struct {
 	batches []fakeBatch
 	first   int64
 	end     int64
-	seen    map[uint64][]fakeSeen // by producer: the window
+	seen    map[uint64][]fakeSeen // by producer: the window of its newest epoch
 }
 
 type fakeBatch struct {
@@ -91,12 +98,15 @@ type fakeSeen struct {
 	count  uint32
 	crc    uint32
 	offset int64
+	handle string
 }
 
 type fakeNode struct {
 	brokerv1.UnimplementedMessagingServiceServer
 	brokerv1.UnimplementedAdminServiceServer
 	brokerv1.UnimplementedStatusServiceServer
+	brokerv1.UnimplementedDeliveryServiceServer
+	brokerv1.UnimplementedTransactionServiceServer
 	c        *cluster
 	id, addr string
 	listener *bufconn.Listener
@@ -116,10 +126,14 @@ type reporter interface {
 // newCluster starts n brokers; the first one leads.
 func newCluster(t reporter, n int) *cluster {
 	c := &cluster{t: t, release: make(chan struct{}), held: make(chan struct{}, 1)}
+	c.groups, c.work = newFakeGroups(c), newFakeWork(c)
 	c.mu.nodes = map[string]*fakeNode{}
 	c.mu.topics = map[string][]uint32{}
 	c.mu.queues = map[uint32]*fakeQueue{}
-	c.mu.producers = map[uint64]bool{}
+	c.mu.waiting = make(map[string][]byte)
+	c.mu.producers = map[uint64]*fakeProducer{}
+	c.mu.names = map[string]uint64{}
+	c.mu.requests = map[string]*brokerv1.RegisterProducerResponse{}
 	c.mu.changed = make(chan struct{})
 	c.mu.arrived = make(chan struct{})
 	c.mu.pulls = func(int) pullAction { return deliver }
@@ -147,6 +161,10 @@ func (c *cluster) startNode(id, addr string) {
 	brokerv1.RegisterMessagingServiceServer(n.server, n)
 	brokerv1.RegisterAdminServiceServer(n.server, n)
 	brokerv1.RegisterStatusServiceServer(n.server, n)
+	brokerv1.RegisterDeliveryServiceServer(n.server, n)
+	brokerv1.RegisterGroupServiceServer(n.server, c.groups)
+	brokerv1.RegisterWorkServiceServer(n.server, c.work)
+	brokerv1.RegisterTransactionServiceServer(n.server, n)
 	c.mu.Lock()
 	if c.mu.nodes[addr] == nil {
 		c.mu.order = append(c.mu.order, addr)
@@ -290,18 +308,6 @@ func (n *fakeNode) WatchLeader(_ *brokerv1.WatchLeaderRequest, s grpc.ServerStre
 	}
 }
 
-// RegisterProducer gives out ids.
-func (n *fakeNode) RegisterProducer(context.Context, *brokerv1.RegisterProducerRequest) (*brokerv1.RegisterProducerResponse, error) {
-	if err := n.notLeader(); err != nil {
-		return nil, err
-	}
-	n.c.mu.Lock()
-	defer n.c.mu.Unlock()
-	n.c.mu.lastID++
-	n.c.mu.producers[n.c.mu.lastID] = true
-	return &brokerv1.RegisterProducerResponse{ProducerId: n.c.mu.lastID}, nil
-}
-
 // PublishStream follows the script.
 func (n *fakeNode) PublishStream(s grpc.BidiStreamingServer[brokerv1.PublishStreamRequest, brokerv1.PublishStreamResponse]) error {
 	for {
@@ -376,6 +382,7 @@ func (n *fakeNode) frame(s grpc.BidiStreamingServer[brokerv1.PublishStreamReques
 	case unknownProducer:
 		n.c.mu.Lock()
 		clear(n.c.mu.producers)
+		clear(n.c.mu.names)
 		n.c.mu.Unlock()
 	}
 	return answer(n.c.append(req.GetBatches()))
@@ -392,88 +399,6 @@ func (c *cluster) leaderAddr() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.mu.leader
-}
-
-func (c *cluster) refuse(frame []byte, e *brokerv1.ErrorDetail) (results []*brokerv1.BatchResult) {
-	for len(frame) > 0 {
-		_, _, rest, err := batch.Next(frame)
-		if err != nil {
-			c.t.Error(err)
-			return nil
-		}
-		results = append(results, &brokerv1.BatchResult{Error: e})
-		frame = rest
-	}
-	return results
-}
-
-// append stores the batches of a frame as a broker would.
-func (c *cluster) append(frame []byte) (results []*brokerv1.BatchResult) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := 0
-	for len(frame) > 0 {
-		_, b, rest, err := batch.Next(frame)
-		if err != nil {
-			c.t.Error(err)
-			return nil
-		}
-		if _, err := batch.Verify(b); err != nil {
-			c.t.Error(err)
-		}
-		results = append(results, c.appendLocked(append([]byte(nil), b...)))
-		frame = rest
-		n++
-	}
-	c.mu.batches += n
-	c.mu.perFrame = append(c.mu.perFrame, n)
-	return results
-}
-
-func (c *cluster) appendLocked(b []byte) *brokerv1.BatchResult {
-	h, err := batch.ParseHeader(b)
-	if err != nil {
-		c.t.Error(err)
-	}
-	refuse := func(code Code) *brokerv1.BatchResult {
-		return &brokerv1.BatchResult{Error: &brokerv1.ErrorDetail{Code: string(code), Message: "fake refusal"}}
-	}
-	q := c.mu.queues[h.Queue]
-	switch {
-	case q == nil:
-		return refuse(CodeUnknownQueue)
-	case len(b) > c.mu.maxBatch:
-		return refuse(CodeMessageTooLarge)
-	case !c.mu.producers[h.ProducerID]:
-		return refuse(CodeUnknownProducer)
-	}
-	window := q.seen[h.ProducerID]
-	var next int64
-	for _, s := range window {
-		if s.seq == h.FirstSequence {
-			if s.count != h.Count || s.crc != h.CRC {
-				c.t.Errorf("sequence conflict: %+v against %+v", h, s)
-				return refuse(CodeSequenceConflict)
-			}
-			return &brokerv1.BatchResult{BaseOffset: s.offset, LedgerIndex: c.mu.index, Term: c.mu.term, Duplicate: true}
-		}
-		next = s.seq + int64(s.count)
-	}
-	switch {
-	case h.FirstSequence < next:
-		return &brokerv1.BatchResult{BaseOffset: -1, Duplicate: true}
-	case h.FirstSequence > next:
-		return refuse(CodeOutOfOrder)
-	}
-	window = append(window, fakeSeen{seq: h.FirstSequence, count: h.Count, crc: h.CRC, offset: q.end})
-	q.seen[h.ProducerID] = window[max(0, len(window)-dedupWindow):]
-	close(c.mu.arrived)
-	c.mu.arrived = make(chan struct{})
-	c.mu.index++
-	q.batches = append(q.batches, fakeBatch{base: q.end, index: c.mu.index, term: c.mu.term, data: b})
-	base := q.end
-	q.end += int64(h.Count)
-	return &brokerv1.BatchResult{BaseOffset: base, LedgerIndex: c.mu.index, Term: c.mu.term}
 }
 
 // within bounds what a test waits for.

@@ -33,7 +33,7 @@ func (c *cluster) fill(topic string, queue, from, n, perBatch int, compression b
 	c.mu.Lock()
 	id := c.mu.topics[topic][queue]
 	q := c.mu.queues[id]
-	c.mu.producers[7] = true
+	c.mu.producers[7] = &fakeProducer{}
 	c.mu.Unlock()
 	b, err := batch.NewBuilder(batch.BuilderConfig{Compression: compression})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -34,6 +35,8 @@ type fetcher struct {
 	changed  chan struct{} // capacity 1: the wishes changed
 	returned chan struct{} // capacity 1: there is credit to give back
 	done     chan struct{}
+	ctx      context.Context // ends with the Consumer, or when it reads this queue no more
+	cancel   context.CancelCauseFunc
 	seenEnd  int64 // highest end of the queue that a broker told; the fetcher's own
 
 	// position is the next offset for the user. It and what follows it are the
@@ -41,6 +44,8 @@ type fetcher struct {
 	position   int64
 	distrusted int64 // base of a batch that was fetched again because it could not be read; -1: none
 	label      int   // what messages point to as their Queue
+
+	current atomic.Int64 // mu.generation, for Next to look at each message
 
 	mu struct {
 		sync.Mutex
@@ -60,6 +65,7 @@ type fetched struct {
 	infos      []*brokerv1.BatchInfo
 	batches    [][]byte
 	bytes      int64
+	after      int64 // the offset behind all of it
 	err        error
 
 	// Where Next stands; the user's goroutine's own.
@@ -70,19 +76,16 @@ type fetched struct {
 func newFetcher(cs *Consumer, queue int, id uint32, at int64) *fetcher {
 	f := &fetcher{
 		cs: cs, queue: queue, id: id, label: queue, position: at, distrusted: -1, frames: newFrameCodec(),
-		credit:  int64(max(cs.cfg.MaxBytes/len(cs.cfg.Queues), minCredit)),
+		credit:  int64(max(cs.cfg.MaxBytes/cs.share, minCredit)),
 		changed: make(chan struct{}, 1), returned: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	f.mu.next = at
+	f.ctx, f.cancel = context.WithCancelCause(cs.ctx)
 	return f
 }
 
 // stale tells that the user went elsewhere since this was fetched.
-func (f *fetched) stale() bool {
-	f.from.mu.Lock()
-	defer f.from.mu.Unlock()
-	return f.generation != f.from.mu.generation
-}
+func (f *fetched) stale() bool { return int64(f.generation) != f.from.current.Load() }
 
 // release gives the credit of an answer back.
 func (f *fetched) release() {
@@ -108,6 +111,7 @@ func (f *fetcher) restart(next int64, paused bool) {
 	f.mu.Lock()
 	f.mu.next, f.mu.paused = next, paused
 	f.mu.generation++
+	f.current.Store(int64(f.mu.generation))
 	f.mu.unread = 0
 	stop := f.mu.stop
 	f.mu.Unlock()
@@ -182,6 +186,8 @@ func (f *fetcher) passes(e *Error, w wishes, lasted time.Duration) bool {
 		return w.next <= f.seenEnd && lasted < behindTimeout
 	case CodeLimitExceeded:
 		return e.RetryAfter > 0
+	case CodeTopicDeleted:
+		return f.cs.group != ""
 	}
 	return transient(e.Code)
 }
@@ -219,7 +225,7 @@ func (f *fetcher) session(ctx context.Context, r *route) (progressed bool, w wis
 	stop := context.AfterFunc(r.leading, func() { cancel(errLeaderMoved) })
 	defer stop()
 	g, gctx := errgroup.WithContext(sctx)
-	stream, err := r.leader.conn.NewStream(gctx,
+	stream, err := r.leader.pulls.NewStream(gctx,
 		&grpc.StreamDesc{StreamName: "PullStream", ClientStreams: true, ServerStreams: true},
 		brokerv1.MessagingService_PullStream_FullMethodName, grpc.ForceCodecV2(f.frames))
 	if err != nil {
@@ -240,6 +246,7 @@ func (f *fetcher) grant(ctx context.Context, stream grpc.ClientStream, w wishes)
 	granted := f.allowed()
 	req := &brokerv1.PullStreamRequest{
 		Topic: f.cs.cfg.Topic, Queue: uint32(f.queue), QueueId: f.id, Offset: w.next, CreditBytes: max(granted, 0),
+		Filter: f.cs.cfg.Filter.proto(), Group: f.cs.group,
 	}
 	for {
 		if err := stream.SendMsg(req); err != nil {
@@ -282,7 +289,7 @@ func (f *fetcher) receive(ctx context.Context, stream grpc.ClientStream, w wishe
 		}
 		got.generation = w.generation
 		f.count(got)
-		if len(got.batches) == 0 {
+		if len(got.batches) == 0 && after == next {
 			got.release()
 			continue
 		}
@@ -339,7 +346,7 @@ func (f *fetcher) check(frame *pullFrame, next int64) (got *fetched, after int64
 		switch base := info.GetBaseOffset(); {
 		case base+int64(h.Count) <= next:
 			continue // all of it is known
-		case base > next:
+		case base > next && f.cs.cfg.Filter.none():
 			return nil, 0, errorf(CodeSkipped, "%s/%d: offsets %d to %d are missing in what the broker sent", f.cs.cfg.Topic, f.queue, next, base-1)
 		default:
 			next = base + int64(h.Count)
@@ -347,5 +354,6 @@ func (f *fetcher) check(frame *pullFrame, next int64) (got *fetched, after int64
 		got.infos = append(got.infos, info)
 		got.batches = append(got.batches, b)
 	}
-	return got, next, nil
+	got.after, err = f.skipped(frame, next)
+	return got, got.after, err
 }

@@ -11,8 +11,10 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/ledgermq/ledgermq/pkg/buffer"
 	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
 )
 
@@ -25,17 +27,23 @@ const (
 	maxAnswerBytes = 32 << 20
 )
 
-// node is one broker as seen from here: its address and a connection kept warm.
+// node is one broker as seen from here: its address and its connections.
 type node struct {
 	addr string
-	conn *grpc.ClientConn
-	mu   struct {
+	conn *grpc.ClientConn // kept warm
+	// pulls is for what consumers read, and made when one reads. On one connection an
+	// acknowledgement would wait behind all that is on its way to them, which is megabytes
+	// when they are behind.
+	pulls *grpc.ClientConn
+	life  context.Context // done when the broker is not asked any more
+	stop  context.CancelFunc
+	mu    struct {
 		sync.Mutex
 		again context.CancelCauseFunc // ends the present watch stream
 	}
 }
 
-func newNode(cfg Config, addr string) (*node, error) {
+func newNode(cfg Config, buffers *buffer.Pool, addr string) (*node, error) {
 	creds := insecure.NewCredentials()
 	if cfg.TLS != nil {
 		creds = credentials.NewTLS(cfg.TLS)
@@ -55,6 +63,7 @@ func newNode(cfg Config, addr string) (*node, error) {
 		grpc.WithStaticConnWindowSize(windowBytes),
 		grpc.WithWriteBufferSize(writeBufferBytes),
 		grpc.WithReadBufferSize(readBufferBytes),
+		experimental.WithBufferPool(buffers),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
 		grpc.WithNoProxy(),
 	}
@@ -63,12 +72,35 @@ func newNode(cfg Config, addr string) (*node, error) {
 			return dial(ctx, addr)
 		}))
 	}
-	conn, err := grpc.NewClient("passthrough:///"+addr, options...)
-	if err != nil {
-		return nil, errorf(CodeInvalidConfig, "broker %q: %v", addr, err)
+	n := &node{addr: addr}
+	for _, conn := range []**grpc.ClientConn{&n.conn, &n.pulls} {
+		var err error
+		if *conn, err = grpc.NewClient("passthrough:///"+addr, options...); err != nil {
+			return nil, errors.Join(errorf(CodeInvalidConfig, "broker %q: %v", addr, err), n.close())
+		}
 	}
-	conn.Connect()
-	return &node{addr: addr, conn: conn}, nil
+	n.conn.Connect()
+	n.life, n.stop = context.WithCancel(context.Background())
+	return n, nil
+}
+
+// close ends the connections that there are.
+func (n *node) close() error {
+	var errs []error
+	for _, conn := range []*grpc.ClientConn{n.conn, n.pulls} {
+		if conn != nil {
+			errs = append(errs, conn.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// run watches until ctx is done or the broker is forgotten.
+func (n *node) run(ctx context.Context, tell func(context.Context, report)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(n.life, cancel)()
+	return n.watch(ctx, tell)
 }
 
 // watch keeps a WatchLeader stream to the broker and hands on what it says.

@@ -2,17 +2,11 @@ package client
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/ledgermq/ledgermq/pkg/batch"
 )
-
-// identity is what makes publishing idempotent: sequences of one identity on one
-// queue are stored in order and once.
-type identity struct {
-	id    uint64 // 0: none yet
-	epoch uint32
-}
 
 // outQueue is the sending side of one queue, guarded by Producer.mu.
 type outQueue struct {
@@ -41,9 +35,14 @@ func (q *outQueue) outstanding() []*outBatch {
 type outBatch struct {
 	topic   string
 	queue   int
+	id      uint32 // the broker's number of the queue
+	layout  int    // Producer.mu.layout when it was begun
+	grouped bool   // all its messages have a message group, and the topic has a type
 	created time.Time
 	bytes   int // taken from Producer.room
 	count   int
+	due     int64    // delivery time of its one message, Unix ms; 0: none
+	half    uint32   // transaction group of its one message; 0: none
 	results []Result // the newest chunk that futures are given from
 
 	builder *batch.Builder // until it is sealed
@@ -59,8 +58,10 @@ type outBatch struct {
 
 	// The outcome, written before done is closed.
 	done      chan struct{}
+	over      atomic.Bool // done is closed, or about to be
 	err       error
 	offset    int64
+	handle    string
 	index     int64
 	term      int64
 	duplicate bool
@@ -85,12 +86,20 @@ func (b *outBatch) receipt(nth int64) (Receipt, error) {
 	}
 	r := Receipt{
 		Topic: b.topic, Queue: b.queue, Offset: b.offset, LedgerIndex: b.index, Term: b.term,
-		Duplicate: b.duplicate, AckTime: b.acked,
+		Handle: b.handle, Duplicate: b.duplicate, AckTime: b.acked,
 	}
 	if r.Offset >= 0 {
 		r.Offset += nth
 	}
 	return r, nil
+}
+
+// unsent is the batch that has never been sent and is next; nil if there is none.
+func (q *outQueue) unsent() *outBatch {
+	if len(q.full) > 0 {
+		return q.full[0]
+	}
+	return q.open
 }
 
 // oldest is the batch that was published first of those not acknowledged.
@@ -140,9 +149,10 @@ func (q *outQueue) remove(b *outBatch) {
 }
 
 // without removes b from list, which is short or has b in front.
-func without(list []*outBatch, b *outBatch) []*outBatch {
+func without[T comparable](list []T, b T) []T {
 	if len(list) > 0 && list[0] == b {
-		list[0] = nil
+		var none T
+		list[0] = none
 		return list[1:]
 	}
 	if at := slices.Index(list, b); at >= 0 {

@@ -7,9 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/ledgermq/ledgermq/pkg/batch"
+	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
 )
 
 // Producer publishes to one topic. It is safe for concurrent use.
@@ -17,22 +16,28 @@ type Producer struct {
 	c      *Client
 	cfg    ProducerConfig
 	frames frameCodec
-	room   *semaphore.Weighted // bytes that may still be buffered
-	wake   chan struct{}       // capacity 1: there may be something to send
-	done   chan struct{}       // closed when run has ended
+	wake   chan struct{} // capacity 1: there may be something to send
+	look   chan struct{} // capacity 1: the topic may have changed
+	done   chan struct{} // closed when run has ended
 	cancel context.CancelCauseFunc
-	queues []*outQueue // the list is fixed, what it points to is guarded by mu
+	queues []*outQueue                       // guarded by mu; it only grows
+	wish   *brokerv1.RegisterProducerRequest // of a named producer: sent, and not known to be carried out; run's own
 	mu     struct {
 		sync.Mutex
 		sticky     int   // the queue that messages without a key go to at the moment
 		closed     error // why Publish refuses; nil while open
-		flushing   int   // Flush calls that wait: no lingering
+		room       room
+		flushing   int // Flush calls that wait: no lingering
 		spare      []*batch.Builder
-		limit      int // the size of messages from which the brokers refuse them
-		frameBytes int // a frame that has grown to it takes no further batch
-		inFlight   int // bytes of sealed batches
-		buffered   int // messages not acknowledged
+		limit      int      // the size of messages from which the brokers refuse them
+		frameBytes int      // a frame that has grown to it takes no further batch
+		inFlight   int      // bytes of sealed batches
+		who        identity // the newest one; the only one of a named producer
+		buffered   int      // messages not acknowledged
 		stats      ProducerStats
+		topic      TopicSettings
+		layout     int // counts the growths of the topic
+		before     int // batches not acknowledged that were begun under an earlier layout
 	}
 }
 
@@ -49,8 +54,8 @@ type ProducerStats struct {
 	Buffered int
 }
 
-// Producer makes a producer for a topic. ctx bounds the look-up of the topic only.
-// Errors are ErrUnknownTopic, an *Error with CodeInvalidConfig, or those of a
+// Producer makes a producer for a topic. ctx bounds the look-up of the topic, and the
+// registration of one with a name, only. Errors are ErrUnknownTopic, an *Error with CodeInvalidConfig, or those of a
 // group that cannot be reached.
 func (c *Client) Producer(ctx context.Context, cfg ProducerConfig) (*Producer, error) {
 	cfg = cfg.withDefaults()
@@ -63,54 +68,69 @@ func (c *Client) Producer(ctx context.Context, cfg ProducerConfig) (*Producer, e
 	}
 	p := &Producer{
 		c: c, cfg: cfg, frames: newFrameCodec(),
-		room: semaphore.NewWeighted(int64(cfg.MaxBufferedBytes)),
-		wake: make(chan struct{}, 1), done: make(chan struct{}),
+		wake: make(chan struct{}, 1), look: make(chan struct{}, 1), done: make(chan struct{}),
 	}
+	p.mu.topic = topic.Settings
 	for i, id := range topic.queueIDs {
 		p.queues = append(p.queues, &outQueue{index: i, id: id})
 	}
+	p.mu.room.free = cfg.MaxBufferedBytes
 	p.mu.limit, p.mu.frameBytes = math.MaxInt, maxFrameBytes
+	if cfg.Name != "" { // now, not with the first message: its predecessor is fenced when this returns
+		if err := p.register(ctx); err != nil {
+			return nil, err
+		}
+	}
 	runCtx, cancel := context.WithCancelCause(c.ctx)
 	p.cancel = cancel
 	if err := c.start(func(context.Context) error { return p.run(runCtx) }); err != nil {
 		cancel(err)
 		return nil, err
 	}
+	if err := c.start(func(context.Context) error { return p.follow(runCtx) }); err != nil {
+		cancel(err) // the client is closed, and run ends
+		return nil, err
+	}
 	return p, nil
 }
 
-// Queues is the number of queues of the topic.
-func (p *Producer) Queues() int { return len(p.queues) }
+// Queues is the number of queues of the topic. It grows when the topic does.
+func (p *Producer) Queues() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.queues)
+}
 
 // Publish hands a message over and returns its future. It waits while
 // MaxBufferedBytes are under way, until ctx ends: the future then fails with the
 // context's error and the message was certainly not sent. Afterwards ctx has no
 // say. The message's memory is not kept.
-func (p *Producer) Publish(ctx context.Context, m Message) *Result {
+func (p *Producer) Publish(ctx context.Context, m Message) *Result { return p.publish(ctx, &m, 0) }
+
+// publish is Publish for half messages too: half is the number of their transaction
+// group, 0 for all others.
+func (p *Producer) publish(ctx context.Context, m *Message, half uint32) *Result {
 	var scratch [8]batch.RecordHeader
-	now := time.Now()
-	rec := toRecord(&m, now, scratch[:0])
+	rec := toRecord(m, scratch[:0])
 	size := batch.RecordSize(&rec)
 	if size > min(p.cfg.MaxMessageBytes, p.cfg.MaxBufferedBytes) {
 		return p.refuse(errorf(CodeMessageTooLarge, "message of %d bytes is above the limit of %d", size,
 			min(p.cfg.MaxMessageBytes, p.cfg.MaxBufferedBytes)))
 	}
-	if m.Queue != nil && (*m.Queue < 0 || *m.Queue >= len(p.queues)) {
-		return p.refuse(errorf(CodeUnknownQueue, "topic %q has queues 0 to %d, not %d", p.cfg.Topic, len(p.queues)-1, *m.Queue))
-	}
-	if err := p.room.Acquire(ctx, int64(size)); err != nil {
-		return failedResult(err)
-	}
-	res, ready, err := p.enqueue(&m, &rec, size, now)
-	if err != nil {
-		p.room.Release(int64(size))
-		if errors.Is(err, ErrClosed) {
-			return failedResult(err)
+	if m.Queue != nil {
+		if n := p.Queues(); *m.Queue < 0 || *m.Queue >= n {
+			return p.refuse(errorf(CodeUnknownQueue, "topic %q has queues 0 to %d, not %d", p.cfg.Topic, n-1, *m.Queue))
 		}
-		return p.refuse(err)
 	}
-	if ready {
+	res, ready, err := p.buffer(ctx, m, &rec, size, half)
+	switch {
+	case err == nil && ready:
 		p.signal()
+	case err == nil:
+	case errors.Is(err, ErrClosed), ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return failedResult(err)
+	default:
+		return p.refuse(err)
 	}
 	return res
 }
@@ -123,24 +143,47 @@ func (p *Producer) refuse(err error) *Result {
 	return failedResult(err)
 }
 
-// enqueue adds the record to the open batch of its queue; ready tells that the
-// sender has a reason to look.
-func (p *Producer) enqueue(m *Message, rec *batch.Record, size int, now time.Time) (res *Result, ready bool, err error) {
+// buffer waits for room and adds the record to the open batch of its queue; ready
+// tells that the sender has a reason to look.
+func (p *Producer) buffer(ctx context.Context, m *Message, rec *batch.Record, size int, half uint32) (res *Result, ready bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !p.mu.room.take(size) {
+		if err := p.awaitRoomLocked(ctx, size); err != nil {
+			return nil, false, err
+		}
+	}
+	if res, ready, err = p.enqueueLocked(m, rec, size, half); err != nil {
+		p.mu.room.give(size)
+	}
+	return res, ready, err
+}
+
+// enqueueLocked adds the record to a batch. One with a delivery time or a transaction
+// has a batch of its own: what is recalled, committed or rolled back is a batch. So has
+// one that a FIFO topic does not take, or those around it would be refused with it.
+func (p *Producer) enqueueLocked(m *Message, rec *batch.Record, size int, half uint32) (res *Result, ready bool, err error) {
 	switch {
 	case p.mu.closed != nil:
 		return nil, false, p.mu.closed
 	case size >= p.mu.limit:
 		return nil, false, errorf(CodeMessageTooLarge, "message of %d bytes: the brokers refused one of %d", size, p.mu.limit)
 	}
+	held := rec.DeliverAt != 0 || half != 0
+	grouped := p.mu.topic.Type != MixedTopic && rec.MessageGroup != "" && !held
+	alone := held || p.mu.topic.Type == FIFOTopic && !grouped
 	for {
 		q := p.queueLocked(m)
 		if q.dead != nil {
 			return nil, false, q.dead
 		}
+		if q.open != nil && (alone || q.open.grouped != grouped) {
+			p.fillLocked(q)
+			ready = true
+			continue
+		}
 		if q.open == nil {
-			if q.open, err = p.newBatchLocked(q, now); err != nil {
+			if q.open, err = p.newBatchLocked(q, time.Now()); err != nil {
 				return nil, false, err
 			}
 			ready = true
@@ -148,7 +191,12 @@ func (p *Producer) enqueue(m *Message, rec *batch.Record, size int, now time.Tim
 		switch err := q.open.builder.Append(rec); {
 		case err == nil:
 			p.mu.buffered++
-			return q.open.add(size), ready && len(q.flight) < p.cfg.MaxInFlightBatches, nil
+			res = q.open.add(size)
+			q.open.due, q.open.half, q.open.grouped = rec.DeliverAt, half, grouped
+			if alone {
+				p.fillLocked(q)
+			}
+			return res, ready && len(q.flight) < p.cfg.MaxInFlightBatches, nil
 		case errors.Is(err, batch.ErrFull):
 			p.fillLocked(q)
 			ready = true
@@ -180,8 +228,12 @@ func (p *Producer) queueLocked(m *Message) *outQueue {
 	switch {
 	case m.Queue != nil:
 		return p.queues[*m.Queue]
+	case m.MessageGroup != "":
+		return p.queues[QueueOfKey([]byte(m.MessageGroup), len(p.queues))]
 	case m.Key != nil:
 		return p.queues[QueueOfKey(m.Key, len(p.queues))]
+	case m.MessageGroup != "":
+		return p.queues[QueueOfKey([]byte(m.MessageGroup), len(p.queues))]
 	}
 	return p.queues[p.mu.sticky]
 }
@@ -201,14 +253,14 @@ func (p *Producer) moveOnLocked(q *outQueue) {
 }
 
 func (p *Producer) newBatchLocked(q *outQueue, now time.Time) (*outBatch, error) {
-	b := &outBatch{topic: p.cfg.Topic, queue: q.index, created: now, done: make(chan struct{})}
+	b := &outBatch{topic: p.cfg.Topic, queue: q.index, id: q.id, layout: p.mu.layout, created: now, done: make(chan struct{})}
 	if n := len(p.mu.spare); n > 0 {
 		b.builder, p.mu.spare = p.mu.spare[n-1], p.mu.spare[:n-1]
 		return b, nil
 	}
 	var err error
 	b.builder, err = batch.NewBuilder(batch.BuilderConfig{
-		MaxBytes: p.cfg.MaxBatchBytes, RecordBytes: batch.MaxBatchBytes,
+		MaxBytes: p.batchBytesLocked(), RecordBytes: batch.MaxBatchBytes,
 		Compression: p.cfg.Compression, Codec: p.c.codec,
 	})
 	return b, err

@@ -2,6 +2,7 @@ package client
 
 import (
 	"time"
+	"unicode/utf8"
 
 	"github.com/ledgermq/ledgermq/pkg/batch"
 )
@@ -23,11 +24,28 @@ func ParseCompression(name string) (Compression, error) { return batch.ParseComp
 // More in flight could not be told from new ones when they are sent again.
 const dedupWindow = 5
 
+// maxNameBytes bounds a producer's name: with its topic's it is one that brokers take.
+const maxNameBytes = 127
+
+// DefaultBatchBytes is where a batch is closed unless told otherwise: a mebibyte but for
+// 2 KiB, so that batch and headers do not end a few bytes into an HTTP/2 frame of 16 KiB.
+// Brokers copy a batch that does.
+const DefaultBatchBytes = 1<<20 - 2<<10
+
 // ProducerConfig says what to publish to, and how.
 type ProducerConfig struct {
 	// Topic must exist.
 	Topic string
-	// MaxBatchBytes closes a batch that has grown to it; default 1 MiB, at most 16 MiB.
+	// Name, 1 to 127 bytes of UTF-8, makes this the topic's only producer of that name; default
+	// none, as most producers need. A process that is started again under its name fences the
+	// one before: once Client.Producer has returned, nothing more of that is stored, and
+	// its caller gets ErrProducerFenced. So what the older process published without
+	// seeing the outcome is decided by then, and the queue's end tells: see the example.
+	// Sequences begin anew with each start; messages of one start are stored at most
+	// once, and a message that two starts publish is two messages.
+	Name string
+	// MaxBatchBytes closes a batch that has grown to it; default DefaultBatchBytes, at most
+	// 16 MiB.
 	MaxBatchBytes int
 	// MaxMessageBytes bounds one message with all its fields; default and at most
 	// 16 MiB. The brokers may be configured to less and refuse with MESSAGE_TOO_LARGE.
@@ -49,19 +67,23 @@ type ProducerConfig struct {
 	// DeliveryTimeout is how long a message may take from Publish to its
 	// acknowledgement, over all tries; default 2 min.
 	DeliveryTimeout time.Duration
+	// TopicRefresh is how often the topic is looked at again: queues that were added are used
+	// from then on, and its type and size limit. 100 ms or more; default 10 s.
+	TopicRefresh time.Duration
 	// AckTimeout is how long a leader may be silent with messages unanswered before
 	// the connection is made anew; default 3 s.
 	AckTimeout time.Duration
 }
 
 func (cfg ProducerConfig) withDefaults() ProducerConfig {
-	setDefault(&cfg.MaxBatchBytes, 1<<20)
+	setDefault(&cfg.MaxBatchBytes, DefaultBatchBytes)
 	setDefault(&cfg.MaxMessageBytes, batch.MaxBatchBytes)
 	setDefault(&cfg.MaxInFlightBatches, dedupWindow)
 	setDefault(&cfg.MaxInFlightBytes, 8<<20)
 	setDefault(&cfg.MaxBufferedBytes, 32<<20)
 	setDefault(&cfg.DeliveryTimeout, 2*time.Minute)
 	setDefault(&cfg.AckTimeout, 3*time.Second)
+	setDefault(&cfg.TopicRefresh, 10*time.Second)
 	return cfg
 }
 
@@ -76,6 +98,8 @@ func (cfg ProducerConfig) validate() error {
 	switch {
 	case cfg.Topic == "":
 		return errorf(CodeInvalidConfig, "no topic given")
+	case len(cfg.Name) > maxNameBytes || !utf8.ValidString(cfg.Name):
+		return errorf(CodeInvalidConfig, "Name has %d bytes, want UTF-8 of at most %d", len(cfg.Name), maxNameBytes)
 	case cfg.MaxBatchBytes < 2*batch.HeaderBytes || cfg.MaxBatchBytes > batch.MaxBatchBytes:
 		return errorf(CodeInvalidConfig, "MaxBatchBytes is %d, want %d to %d", cfg.MaxBatchBytes, 2*batch.HeaderBytes, batch.MaxBatchBytes)
 	case cfg.MaxMessageBytes < 1 || cfg.MaxMessageBytes > batch.MaxBatchBytes:
@@ -86,6 +110,8 @@ func (cfg ProducerConfig) validate() error {
 		return errorf(CodeInvalidConfig, "MaxInFlightBytes and MaxBufferedBytes must be positive")
 	case cfg.Linger < 0 || cfg.DeliveryTimeout < 0 || cfg.AckTimeout < 0:
 		return errorf(CodeInvalidConfig, "a timeout is negative")
+	case cfg.TopicRefresh < 100*time.Millisecond:
+		return errorf(CodeInvalidConfig, "TopicRefresh is %v, want 100ms or more", cfg.TopicRefresh)
 	case cfg.Compression > batch.Zstd:
 		return errorf(CodeInvalidConfig, "compression %d is unknown", cfg.Compression)
 	}

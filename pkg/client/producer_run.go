@@ -7,10 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/grpc"
-
 	"github.com/ledgermq/ledgermq/pkg/batch"
-	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
 )
 
 // Reasons for a session to end that are not errors of a broker.
@@ -148,12 +145,20 @@ func (p *Producer) failLocked(q *outQueue, b *outBatch, e *Error) []*outBatch {
 	return lost
 }
 
+// settledLocked counts a batch off: its outcome is known.
+func (p *Producer) settledLocked(b *outBatch) {
+	p.mu.buffered -= b.count
+	if b.layout < p.mu.layout {
+		p.mu.before--
+	}
+}
+
 // settleLocked writes a failure into b.
 func (p *Producer) settleLocked(b *outBatch, e *Error, indefinite bool) {
 	final := *e
 	final.Indefinite = indefinite
 	b.err = &final
-	p.mu.buffered -= b.count
+	p.settledLocked(b)
 	if indefinite {
 		p.mu.stats.Unknown += uint64(b.count)
 	} else {
@@ -163,50 +168,19 @@ func (p *Producer) settleLocked(b *outBatch, e *Error, indefinite bool) {
 
 // finish tells the futures of batches whose outcome is written, and makes room.
 func (p *Producer) finish(batches []*outBatch) {
+	free := 0
 	for _, b := range batches {
 		if b.sealed != nil {
 			b.sealed.release()
 		}
 		b.sealed, b.results = nil, nil // a kept future keeps little else
-		p.room.Release(int64(b.bytes))
+		free += b.bytes
+		b.over.Store(true)
 		close(b.done)
 	}
-}
-
-// identify gives an identity to the queues that have none.
-func (p *Producer) identify(ctx context.Context) error {
-	if !p.anonymous() {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.AckTimeout)
-	defer cancel()
-	request := &brokerv1.RegisterProducerRequest{RequestId: newRequestID()}
-	var who identity
-	err := p.c.invoke(ctx, harmless, func(ctx context.Context, cc grpc.ClientConnInterface) error {
-		resp, err := brokerv1.NewMessagingServiceClient(cc).RegisterProducer(ctx, request)
-		who = identity{id: resp.GetProducerId(), epoch: resp.GetEpoch()}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if who.id == 0 {
-		return errorf(CodeInternal, "broker gave out producer id 0")
-	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, q := range p.queues {
-		if q.who.id == 0 && q.dead == nil {
-			q.who, q.next = who, 0
-		}
-	}
-	return nil
-}
-
-func (p *Producer) anonymous() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.ContainsFunc(p.queues, func(q *outQueue) bool { return q.who.id == 0 && q.dead == nil })
+	p.mu.room.give(free)
+	p.mu.Unlock()
 }
 
 // number gives b its place in the queue's order.
@@ -216,8 +190,11 @@ func (q *outQueue) number(b *outBatch) {
 }
 
 // seal finishes the bytes of a numbered batch; its builder is free afterwards.
-func (p *Producer) seal(b *outBatch, queue uint32) error {
-	stamp := batch.Stamp{Queue: queue, ProducerID: b.who.id, ProducerEpoch: b.who.epoch, FirstSequence: b.seq}
+func (p *Producer) seal(b *outBatch) error {
+	stamp := batch.Stamp{
+		Queue: b.id, ProducerID: b.who.id, ProducerEpoch: b.who.epoch, FirstSequence: b.seq,
+		DeliverAt: b.due, TransactionGroup: b.half, Grouped: b.grouped,
+	}
 	if b.sealed == nil {
 		data, err := b.builder.Build(stamp)
 		if err != nil {

@@ -61,12 +61,30 @@ func checkStored(t *testing.T, c *cluster, p *Producer, results []*Result) {
 	}
 }
 
+// A message that was never sent has no sequence.
+func TestSequenceOfRefused(t *testing.T) {
+	c := newCluster(t, 1)
+	c.topic("t", 1)
+	p := newProducer(t, c, ProducerConfig{MaxMessageBytes: 10})
+	r := p.Publish(t.Context(), Message{Value: make([]byte, 100)})
+	if s, ok := r.Sequence(); ok {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestPublishStoresInOrder(t *testing.T) {
 	c := newCluster(t, 3)
 	c.topic("t", 4)
 	p := newProducer(t, c, ProducerConfig{MaxBatchBytes: 512})
 	results := publish(t, p, 0, 5000)
 	checkStored(t, c, p, results)
+	first, ok := results[0].Sequence()
+	for i, r := range results {
+		s, told := r.Sequence()
+		if want := (Sequence{first.ProducerID, first.Epoch, int64(i / 4)}); !ok || !told || s != want || s.ProducerID == 0 {
+			t.Fatalf("message %d has %+v, want %+v", i, s, want)
+		}
+	}
 	if s := p.Stats(); s.Acked != 5000 || s.Failed+s.Unknown+s.Duplicates+s.Retries != 0 || s.Buffered != 0 {
 		t.Errorf("stats %+v", s)
 	}
@@ -158,7 +176,7 @@ func TestPublishUnderRandomFailures(t *testing.T) {
 				}
 				return store
 			})
-			p := newProducer(t, c, ProducerConfig{MaxBatchBytes: 400, AckTimeout: 5 * time.Second})
+			p := newProducer(t, c, ProducerConfig{Name: nameOfOdd(seed), MaxBatchBytes: 400, AckTimeout: 5 * time.Second})
 			checkStored(t, c, p, publish(t, p, 0, 1000))
 		})
 	}
@@ -167,7 +185,7 @@ func TestPublishUnderRandomFailures(t *testing.T) {
 // TestHistoryUnderRandomFailures adds messages that run out of time and some that
 // are too large to them: then not all can be stored, but none twice.
 func TestHistoryUnderRandomFailures(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(40) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -182,7 +200,7 @@ func TestHistoryUnderRandomFailures(t *testing.T) {
 					return store
 				})
 				p := newProducer(t, c, ProducerConfig{
-					MaxBatchBytes: 400, AckTimeout: time.Second, DeliveryTimeout: 150 * time.Millisecond,
+					Name: nameOfOdd(seed), MaxBatchBytes: 400, AckTimeout: time.Second, DeliveryTimeout: 150 * time.Millisecond,
 				})
 				var results []*Result
 				for i := range 60 {

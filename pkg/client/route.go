@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/ledgermq/ledgermq/pkg/buffer"
 	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
 )
 
@@ -63,14 +64,16 @@ type report struct {
 // router owns the table of brokers and publishes routes.
 type router struct {
 	cfg     Config
-	silence int // how often in a row the leader's watch failed; run's own
+	buffers *buffer.Pool // of all connections
+	silence int          // how often in a row the leader's watch failed; run's own
 	start   func(func(context.Context) error) error
+	gone    []*node // forgotten brokers, whose connections end with the client; run's own
 	current atomic.Pointer[route]
 	reports chan report
 }
 
 func newRouter(cfg Config, start func(func(context.Context) error) error) *router {
-	rt := &router{cfg: cfg, start: start, reports: make(chan report, maxNodes)}
+	rt := &router{cfg: cfg, buffers: buffer.NewPool(), start: start, reports: make(chan report, maxNodes)}
 	rt.publish(&route{})
 	return rt
 }
@@ -115,6 +118,38 @@ func (rt *router) hint(r *route, from *node, e *Error) {
 	}
 }
 
+// forget drops brokers that are not in the group any more, as its leader tells:
+// those that were learned, not the ones that were named as seeds.
+func (rt *router) forget(rep report) {
+	r := rt.route()
+	if rep.says == nil || rep.hint || rep.from != r.leader || rep.says.GetLeaderAddr() != rep.from.addr || !rep.says.GetServing() {
+		return
+	}
+	stays := map[string]bool{}
+	for _, m := range rep.says.GetMembers() {
+		if m.GetClientAddr() == "" {
+			return // one of those known here may be this member's
+		}
+		stays[m.GetClientAddr()] = true
+	}
+	next := *r
+	next.nodes = nil
+	for _, n := range r.nodes {
+		if n == r.leader || stays[n.addr] || slices.Contains(rt.cfg.Seeds, n.addr) {
+			next.nodes = append(next.nodes, n)
+			continue
+		}
+		rt.cfg.Logger.Info("broker is not in the group any more", "addr", n.addr)
+		n.stop()
+		rt.gone = append(rt.gone, n)
+		next.trouble = maps.Clone(next.trouble)
+		delete(next.trouble, n.addr)
+	}
+	if len(next.nodes) < len(r.nodes) {
+		rt.publish(&next)
+	}
+}
+
 // learn adds brokers to the table and starts to watch them.
 func (rt *router) learn(addrs func(yield func(string) bool)) {
 	next := *rt.route()
@@ -123,13 +158,13 @@ func (rt *router) learn(addrs func(yield func(string) bool)) {
 		if addr == "" || len(next.nodes) >= maxNodes || next.node(addr) != nil {
 			continue
 		}
-		n, err := newNode(rt.cfg, addr)
+		n, err := newNode(rt.cfg, rt.buffers, addr)
 		if err != nil {
 			rt.cfg.Logger.Warn("broker address is not usable", "addr", addr, "err", err)
 			continue
 		}
 		next.nodes = append(next.nodes, n)
-		if rt.start(func(ctx context.Context) error { return n.watch(ctx, rt.tell) }) != nil {
+		if rt.start(func(ctx context.Context) error { return n.run(ctx, rt.tell) }) != nil {
 			break // closing
 		}
 	}
@@ -149,6 +184,9 @@ func (r *route) node(addr string) *node {
 
 // apply makes the route that follows from a report.
 func (rt *router) apply(rep report) {
+	if rt.route().node(rep.from.addr) != rep.from {
+		return // forgotten meanwhile
+	}
 	if rep.says != nil {
 		rt.learn(func(yield func(string) bool) {
 			for _, m := range rep.says.GetMembers() {
@@ -168,6 +206,7 @@ func (rt *router) apply(rep report) {
 		rt.cfg.Logger.Info("leader changed", "leader", next.leaderID, "addr", next.leader.addr, "term", next.term)
 	}
 	rt.publish(next)
+	rt.forget(rep)
 }
 
 // doubt asks another broker again who leads, when the leader cannot be reached for
@@ -213,7 +252,9 @@ func (r *route) after(rep report) *route {
 	if members := rep.says.GetMembers(); len(members) > 0 {
 		next.ids = make(map[string]string, len(members))
 		for _, m := range members {
-			next.ids[m.GetClientAddr()] = m.GetId()
+			if m.GetClientAddr() != "" {
+				next.ids[m.GetClientAddr()] = m.GetId()
+			}
 		}
 	}
 	next.follow(rep)
@@ -264,8 +305,9 @@ func (rt *router) closeConnections() error {
 	var errs []error
 	r := rt.route()
 	r.moved()
-	for _, n := range r.nodes {
-		errs = append(errs, n.conn.Close())
+	for _, n := range slices.Concat(r.nodes, rt.gone) {
+		n.stop()
+		errs = append(errs, n.close())
 	}
 	return errors.Join(errs...)
 }

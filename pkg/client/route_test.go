@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -120,5 +121,45 @@ func TestDialFails(t *testing.T) {
 	_, err := Dial(t.Context(), Config{Seeds: []string{"n9:1"}, Dialer: c.dial, DialTimeout: 100e6})
 	if !errors.Is(err, ErrUnavailable) || err.Error() != "no broker reachable (n9:1: no such host n9:1)" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A broker that its leader does not name any more is forgotten: it is not asked, and
+// not watched. Seeds stay, and nobody goes as long as the leader does not know all
+// addresses.
+func TestBrokersThatLeftAreForgotten(t *testing.T) {
+	cfg := Config{Seeds: []string{"a:1"}}.withDefaults()
+	rt := newRouter(cfg, func(func(context.Context) error) error { return nil })
+	rt.learn(func(yield func(string) bool) { _ = yield("a:1") && yield("b:1") && yield("c:1") })
+	defer func() {
+		if err := rt.closeConnections(); err != nil {
+			t.Error(err)
+		}
+	}()
+	b, c := rt.route().node("b:1"), rt.route().node("c:1")
+	says := func(from *node, serving bool, members ...string) report {
+		w := &brokerv1.WatchLeaderResponse{LeaderAddr: "b:1", Term: 3, Serving: serving}
+		for _, addr := range members {
+			w.Members = append(w.Members, &brokerv1.Member{Id: addr + "!", ClientAddr: addr})
+		}
+		return report{from: from, says: w}
+	}
+	rt.apply(says(c, true, "b:1")) // not the leader's word
+	rt.apply(says(b, false, "b:1"))
+	rt.apply(says(b, true, "b:1", ""))
+	if len(rt.route().nodes) != 3 || c.life.Err() != nil {
+		t.Fatalf("knows %d brokers", len(rt.route().nodes))
+	}
+	rt.apply(says(b, true, "b:1", "d:1"))
+	var left []string
+	for _, n := range rt.route().nodes {
+		left = append(left, n.addr)
+	}
+	if fmt.Sprint(left) != "[a:1 b:1 d:1]" || c.life.Err() == nil || b.life.Err() != nil {
+		t.Errorf("knows %v; the one that left is watched: %t", left, c.life.Err() == nil)
+	}
+	rt.apply(says(c, true, "c:1")) // a late word of it
+	if rt.route().node("c:1") != nil {
+		t.Error("it is back by its own word")
 	}
 }

@@ -133,6 +133,10 @@ func (s *session) gather(now time.Time) (batches []*outBatch, wait time.Duration
 		return nil, 0, errDrained
 	}
 	wait = forever
+	settling := p.settlingLocked()
+	if settling && !p.doubtLocked() {
+		return nil, 0, errRenumber
+	}
 	if len(s.frames) >= p.cfg.MaxInFlightBatches {
 		return nil, wait, nil
 	}
@@ -140,6 +144,9 @@ func (s *session) gather(now time.Time) (batches []*outBatch, wait time.Duration
 	for i := range p.queues {
 		q := p.queues[(s.turn+i)%len(p.queues)]
 		for size < p.mu.frameBytes {
+			if settling && q.sent >= q.doubts() {
+				break
+			}
 			b, lingers := p.takeLocked(q, now)
 			if b == nil {
 				wait = min(wait, lingers)
@@ -170,7 +177,9 @@ func (p *Producer) takeLocked(q *outQueue, now time.Time) (*outBatch, time.Durat
 		return nil, forever
 	}
 	var b *outBatch
-	switch {
+	switch next := q.unsent(); {
+	case next != nil && p.mu.before > 0 && next.layout == p.mu.layout:
+		return nil, forever // what was published before the topic grew is stored first
 	case len(q.full) > 0:
 		b = q.full[0]
 		q.full = without(q.full, b)
@@ -199,7 +208,7 @@ func (s *session) seal(number uint64, batches []*outBatch) (*publishFrame, error
 	frame := &publishFrame{number: number, batches: make([]*sealedBytes, len(batches))}
 	for i, b := range batches {
 		if b.sealed == nil || b.stale {
-			if err := p.seal(b, p.queues[b.queue].id); err != nil {
+			if err := p.seal(b); err != nil {
 				return nil, err
 			}
 		}
@@ -276,9 +285,9 @@ func (s *session) storedLocked(b *outBatch, res *brokerv1.BatchResult, now time.
 	q.remove(b)
 	q.strays = 0
 	b.offset, b.index, b.term = res.GetBaseOffset(), res.GetLedgerIndex(), res.GetTerm()
-	b.duplicate, b.acked = res.GetDuplicate(), now
+	b.handle, b.duplicate, b.acked = res.GetHandle(), res.GetDuplicate(), now
 	p.mu.inFlight -= b.load
-	p.mu.buffered -= b.count
+	p.settledLocked(b)
 	p.mu.stats.Acked += uint64(b.count)
 	if b.duplicate {
 		p.mu.stats.Duplicates += uint64(b.count)
@@ -368,6 +377,11 @@ func (s *session) conclude() {
 	}
 	p.mu.Unlock()
 	p.finish(lost)
+	for _, v := range s.verdicts {
+		if v.err.Code == CodeMessageTypeMismatch || v.err.Code == CodeMessageTooLarge {
+			p.lookAgain()
+		}
+	}
 }
 
 // learnLocked spares the brokers what they will refuse again: messages for a

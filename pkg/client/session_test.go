@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -18,9 +17,9 @@ import (
 func idleProducer(identities ...uint64) *Producer {
 	p := &Producer{
 		c: &Client{codec: batch.NewCodec()}, cfg: ProducerConfig{Topic: "t"}.withDefaults(),
-		room: semaphore.NewWeighted(1 << 30), wake: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1),
 	}
-	p.room.TryAcquire(1 << 20)
+	p.mu.room.free = 1 << 30
 	p.mu.limit, p.mu.frameBytes = math.MaxInt, maxFrameBytes
 	for i, id := range identities {
 		p.queues = append(p.queues, &outQueue{index: i, id: uint32(i + 1), who: identity{id: id}})
@@ -67,7 +66,7 @@ func TestLostIdentityIsNotUsedAgain(t *testing.T) {
 	old := batchFor(t, p, q0, now.Add(-2*time.Minute))
 	q0.number(old)
 	q0.flight, old.tries, old.maybe = []*outBatch{old}, 1, true
-	if err := p.seal(old, q0.id); err != nil {
+	if err := p.seal(old); err != nil {
 		t.Fatal(err)
 	}
 	next := batchFor(t, p, q0, now)

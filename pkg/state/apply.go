@@ -1,7 +1,9 @@
 package state
 
 import (
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -53,10 +55,14 @@ func (s *Store) applyAll(entries []Entry) (outcomes []Outcome, unsupported, err 
 	defer func() { _ = out.Close() }()
 	outcomes = make([]Outcome, len(entries))
 	for i := range entries {
-		if unsupported = s.applyEntry(out, &entries[i], &outcomes[i]); unsupported != nil {
-			outcomes = outcomes[:i]
-			break
+		if unsupported = s.applyEntry(out, &entries[i], &outcomes[i]); unsupported == nil {
+			continue
 		}
+		if !errors.Is(unsupported, ErrUnsupported) {
+			return nil, nil, unsupported
+		}
+		outcomes = outcomes[:i]
+		break
 	}
 	if len(outcomes) == 0 {
 		return outcomes, unsupported, nil
@@ -69,8 +75,9 @@ func (s *Store) applyAll(entries []Entry) (outcomes []Outcome, unsupported, err 
 }
 
 // applyEntry applies one entry; its error is an UnsupportedError, and then
-// nothing has changed.
+// nothing has changed, or one of the store, which is final.
 func (s *Store) applyEntry(out *pebble.Batch, e *Entry, o *Outcome) error {
+	s.work.now = max(s.work.stamp, e.AppendTimeUnixNano) / int64(time.Millisecond)
 	switch e.Type {
 	case EntryBatch:
 		outcome, err := s.work.applyBatch(out, e)
@@ -87,14 +94,14 @@ func (s *Store) applyEntry(out *pebble.Batch, e *Entry, o *Outcome) error {
 			return err
 		}
 		*o = outcome
-	case EntryNoop:
+	case EntryNoop, EntryConfigChange, EntryCarried: // the ledger's business; a CarryForward says what copies are for
 		*o = Outcome{BaseOffset: NoOffset}
 	default:
 		return &UnsupportedError{Index: e.Index, What: fmt.Sprintf("type %d", e.Type)}
 	}
 	w := &s.work
 	w.hash = roll(w.hash, e, o)
-	w.index, w.term = e.Index, e.Term
+	w.index, w.term, w.stamp = e.Index, e.Term, max(w.stamp, e.AppendTimeUnixNano)
 	w.bytes += int64(len(e.Body))
 	return nil
 }
@@ -108,12 +115,14 @@ func (w *working) store(out *pebble.Batch) {
 	}
 	for _, window := range w.windowsChanged {
 		window.dirty = false
-		if w.queues[window.queue] != nil {
+		if w.queues[window.queue] != nil && !window.gone {
 			w.key = appendWindowKey(w.key[:0], window.queue, window.producer)
 			w.value = window.append(w.value[:0])
 			set(out, w.key, w.value)
 		}
 	}
+	w.storeProgress(out)
+	w.storeWork(out)
 	w.value = w.applied.append(w.value[:0])
 	set(out, appliedKey(), w.value)
 }
@@ -132,6 +141,8 @@ func (s *Store) publish() {
 	if w.catalogChanged {
 		s.catalog.Store(w.snapshot())
 	}
+	s.waiting.Store(w.waiting())
+	s.counts.publish(w)
 	s.tip.Store(new(w.applied))
 	s.flushing.pending.Add(w.bytes)
 	s.updateGauges()

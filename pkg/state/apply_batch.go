@@ -15,7 +15,11 @@ func (w *working) applyBatch(out *pebble.Batch, e *Entry) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	return w.judgeBatch(out, e.Index, &h), nil
+	outcome := w.judgeBatch(out, e.Index, &h, e.AppendTimeUnixNano)
+	if outcome.Code == CodeOK && !outcome.Duplicate {
+		w.indexKeys(out, e.Body, &outcome)
+	}
+	return outcome, nil
 }
 
 // parseBatch reads the batch's header. Leaders propose nothing but what their
@@ -32,24 +36,44 @@ func parseBatch(e *Entry) (batch.Header, error) {
 	return h, nil
 }
 
-func (w *working) judgeBatch(out *pebble.Batch, index Index, h *batch.Header) Outcome {
+func (w *working) judgeBatch(out *pebble.Batch, index Index, h *batch.Header, stamp int64) Outcome {
 	q := w.queues[QueueID(h.Queue)]
 	if q == nil {
 		return unknownQueue(h.Queue)
 	}
-	if h.ProducerID == 0 {
-		return Outcome{Queue: q.id, BaseOffset: w.extend(out, q, index, h.Count), Count: h.Count}
+	var window *window
+	if h.ProducerID != 0 {
+		if refusal, ok := w.judgeProducer(h); !ok {
+			return refusal
+		}
+		w.touch(out, h.ProducerID, w.producers[h.ProducerID])
+		window = q.windows[h.ProducerID]
+		if resend, ok := window.judge(h); !ok {
+			return resend
+		}
+		if window == nil && w.usesFrom != 0 && w.windows >= MaxWindows {
+			return refuse(CodeLimitExceeded, "batches of producers are remembered in %d queues, producer by producer, the limit", w.windows)
+		}
 	}
-	if refusal, ok := w.judgeProducer(h); !ok {
-		return refusal
+	if code, why := w.topics[q.topic].judge(h); code != CodeOK {
+		return refuse(code, "%s", why)
 	}
-	window := q.windows[h.ProducerID]
-	if resend, ok := window.judge(h); !ok {
-		return resend
+	outcome := w.storeBatch(out, q, index, h, stamp)
+	if h.ProducerID != 0 && outcome.Code == CodeOK {
+		w.remember(q, window, h, &outcome)
 	}
-	base := w.extend(out, q, index, h.Count)
-	w.remember(q, window, h, base)
-	return Outcome{Queue: q.id, BaseOffset: base, Count: h.Count}
+	return outcome
+}
+
+// storeBatch gives a batch its offsets, or lets it wait for them.
+func (w *working) storeBatch(out *pebble.Batch, q *queue, index Index, h *batch.Header, stamp int64) Outcome {
+	switch {
+	case h.DeliverAt != 0:
+		return w.delay(out, q, index, h)
+	case h.TransactionGroup != 0:
+		return w.begin(out, q, index, h, stamp)
+	}
+	return Outcome{Queue: q.id, BaseOffset: w.extend(out, q, index, index, h.Count), Count: h.Count}
 }
 
 func unknownQueue(q uint32) Outcome {
@@ -61,7 +85,7 @@ func (w *working) judgeProducer(h *batch.Header) (refusal Outcome, ok bool) {
 	p := w.producers[h.ProducerID]
 	switch {
 	case p == nil:
-		return refuse(CodeUnknownProducer, "producer %d is not registered", h.ProducerID), false
+		return refuse(CodeUnknownProducer, "producer %d is not registered: it never was, or it has expired", h.ProducerID), false
 	case h.ProducerEpoch < p.epoch:
 		return refuse(CodeProducerFenced, "producer %d has epoch %d by now, the batch has %d", h.ProducerID, p.epoch, h.ProducerEpoch), false
 	case h.ProducerEpoch > p.epoch:
@@ -72,7 +96,7 @@ func (w *working) judgeProducer(h *batch.Header) (refusal Outcome, ok bool) {
 
 // extend adds a batch to q. A full block is written with the first batch behind
 // it at the latest: only the newest one waits for the end of the call.
-func (w *working) extend(out *pebble.Batch, q *queue, index Index, records uint32) Offset {
+func (w *working) extend(out *pebble.Batch, q *queue, index, given Index, records uint32) Offset {
 	if q.open.count == BlockBatches {
 		if q.dirty {
 			w.storeBlock(out, q)
@@ -80,16 +104,16 @@ func (w *working) extend(out *pebble.Batch, q *queue, index Index, records uint3
 		q.open.reset(q.end)
 	}
 	w.changed(q)
-	return q.extend(index, records)
+	return q.extend(index, given, records)
 }
 
 // remember notes the batch in its producer's window on q, making one if there is none.
-func (w *working) remember(q *queue, seen *window, h *batch.Header, base Offset) {
+func (w *working) remember(q *queue, seen *window, h *batch.Header, o *Outcome) {
 	if seen == nil {
 		seen = &window{queue: q.id, producer: h.ProducerID}
-		q.addWindow(seen)
+		w.addWindow(q, seen)
 	}
-	seen.add(h, base)
+	seen.add(h, o)
 	if !seen.dirty {
 		seen.dirty = true
 		w.windowsChanged = append(w.windowsChanged, seen)

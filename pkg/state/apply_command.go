@@ -14,7 +14,8 @@ import (
 // commandCRCBytes is the checksum in front of the command in an entry's body.
 const commandCRCBytes = 4
 
-// applyCommand carries out a command. Its error is an UnsupportedError.
+// applyCommand carries out a command. Its error is an UnsupportedError, or one of the
+// store, which is final.
 func (w *working) applyCommand(out *pebble.Batch, e *Entry) (Outcome, error) {
 	command, err := parseCommand(e)
 	if err != nil {
@@ -48,13 +49,33 @@ func parseCommand(e *Entry) (*recordv1.Command, error) {
 		return nil, &UnsupportedError{Index: e.Index, What: "a command that cannot be read"}
 	}
 	unknown := len(command.ProtoReflect().GetUnknown())
+	unknown += unknownInKeyIndex(command)
+	if n, ok := unknownInGroups(command); ok {
+		unknown += n
+	}
+	if n, ok := unknownInWork(command); ok {
+		unknown += n
+	}
+	unknown += unknownInTopics(command)
 	switch kind := command.GetKind().(type) {
-	case *recordv1.Command_CreateTopic:
-		unknown += len(kind.CreateTopic.ProtoReflect().GetUnknown())
-	case *recordv1.Command_DeleteTopic:
-		unknown += len(kind.DeleteTopic.ProtoReflect().GetUnknown())
 	case *recordv1.Command_RegisterProducer:
 		unknown += len(kind.RegisterProducer.ProtoReflect().GetUnknown())
+	case *recordv1.Command_DeliverDue:
+		unknown += len(kind.DeliverDue.ProtoReflect().GetUnknown())
+	case *recordv1.Command_CarryForward:
+		unknown += len(kind.CarryForward.ProtoReflect().GetUnknown())
+	case *recordv1.Command_Recall:
+		unknown += len(kind.Recall.ProtoReflect().GetUnknown())
+	case *recordv1.Command_RegisterTransactionGroup:
+		unknown += len(kind.RegisterTransactionGroup.ProtoReflect().GetUnknown())
+	case *recordv1.Command_EndTransaction:
+		unknown += len(kind.EndTransaction.ProtoReflect().GetUnknown())
+	case *recordv1.Command_GiveUpWaiting:
+		unknown += len(kind.GiveUpWaiting.ProtoReflect().GetUnknown())
+	case *recordv1.Command_ForgetLate:
+		unknown += len(kind.ForgetLate.ProtoReflect().GetUnknown())
+	case *recordv1.Command_ExpireProducers:
+		unknown += len(kind.ExpireProducers.ProtoReflect().GetUnknown())
 	}
 	if unknown != 0 {
 		return nil, &UnsupportedError{Index: e.Index, What: "a command with unknown fields"}
@@ -70,30 +91,52 @@ func requestOf(command *recordv1.Command) string {
 		return ""
 	}
 	switch kind := command.GetKind().(type) {
-	case *recordv1.Command_CreateTopic:
-		if validTopicName(kind.CreateTopic.GetName()) {
-			return fmt.Sprintf("create %s %d %s", kind.CreateTopic.GetName(), kind.CreateTopic.GetQueues(), id)
-		}
-	case *recordv1.Command_DeleteTopic:
-		if validTopicName(kind.DeleteTopic.GetName()) {
-			return fmt.Sprintf("delete %s %s", kind.DeleteTopic.GetName(), id)
-		}
 	case *recordv1.Command_RegisterProducer:
 		if name := kind.RegisterProducer.GetName(); len(name) <= MaxProducerNameBytes {
 			return fmt.Sprintf("register %q %s", name, id)
 		}
+	case *recordv1.Command_Recall:
+		return fmt.Sprintf("recall %d %d %s", kind.Recall.GetId(), kind.Recall.GetQueue(), id)
 	}
-	return ""
+	if request := topicRequestOf(command); request != "" {
+		return request
+	}
+	return groupRequestOf(command)
 }
 
 func (w *working) carryOut(out *pebble.Batch, index Index, command *recordv1.Command) (Outcome, error) {
 	switch kind := command.GetKind().(type) {
-	case *recordv1.Command_CreateTopic:
-		return w.createTopic(out, kind.CreateTopic, command.GetTimeUnixMs()), nil
-	case *recordv1.Command_DeleteTopic:
-		return w.deleteTopic(out, kind.DeleteTopic), nil
 	case *recordv1.Command_RegisterProducer:
 		return w.registerProducer(out, index, kind.RegisterProducer), nil
+	case *recordv1.Command_DeliverDue:
+		return w.deliverDue(out, index, kind.DeliverDue), nil
+	case *recordv1.Command_CarryForward:
+		return w.carryForward(out, index, kind.CarryForward), nil
+	case *recordv1.Command_Recall:
+		return w.recall(out, kind.Recall), nil
+	case *recordv1.Command_RegisterTransactionGroup:
+		return w.registerGroup(out, kind.RegisterTransactionGroup), nil
+	case *recordv1.Command_EndTransaction:
+		return w.endTransaction(out, index, kind.EndTransaction), nil
+	case *recordv1.Command_SetKeyIndex:
+		return w.setKeyIndex(out, kind.SetKeyIndex), nil
+	case *recordv1.Command_TrimKeyIndex:
+		return w.trimKeyIndex(out, kind.TrimKeyIndex), nil
+	case *recordv1.Command_GiveUpWaiting:
+		return w.giveUpWaiting(out, index, kind.GiveUpWaiting), nil
+	case *recordv1.Command_ForgetLate:
+		return w.forgetLate(out, index, kind.ForgetLate), nil
+	case *recordv1.Command_ExpireProducers:
+		return w.expireProducers(out, kind.ExpireProducers), nil
+	}
+	if o, ok, err := w.carryOutTopic(out, index, command); ok {
+		return o, err
+	}
+	if o, ok := w.carryOutGroup(out, index, command); ok {
+		return o, nil
+	}
+	if o, ok := w.carryOutWork(out, index, command); ok {
+		return o, nil
 	}
 	return Outcome{}, &UnsupportedError{Index: index, What: "a command of no known kind"}
 }
@@ -103,53 +146,6 @@ func (w *working) rememberRequest(out *pebble.Batch, index Index, request string
 	if forgotten, full := w.requests.add(index, request, o); full {
 		del(out, appendRequestKey(nil, forgotten))
 	}
-}
-
-func (w *working) createTopic(out *pebble.Batch, c *recordv1.CreateTopic, now int64) Outcome {
-	name, n := c.GetName(), c.GetQueues()
-	switch {
-	case !validTopicName(name):
-		return refuse(CodeInvalidTopicName, "topic name %q: 1 to %d letters, digits and any of . _ - %% | are allowed, but not . and .. alone",
-			clip(name), MaxTopicNameBytes)
-	case w.topics[name] != nil:
-		o := refuse(CodeTopicExists, "topic %s exists, with %d queues", name, len(w.topics[name].Queues))
-		o.Topic = w.topics[name]
-		return o
-	case n == 0 || n > MaxQueuesPerTopic:
-		return refuse(CodeLimitExceeded, "topic %s: %d queues asked for, 1 to %d are possible", name, n, MaxQueuesPerTopic)
-	case len(w.topics) >= MaxTopics:
-		return refuse(CodeLimitExceeded, "there are %d topics, the limit", MaxTopics)
-	case len(w.queues)+int(n) > MaxQueues:
-		return refuse(CodeLimitExceeded, "there are %d queues, %d more would exceed the limit of %d", len(w.queues), n, MaxQueues)
-	case w.nextQueue+QueueID(n) < w.nextQueue:
-		return refuse(CodeLimitExceeded, "queue numbers are used up")
-	}
-	topic := &Topic{Name: name, Queues: make([]QueueID, n), CreatedUnixMs: now}
-	for i := range topic.Queues {
-		topic.Queues[i] = w.nextQueue
-		w.nextQueue++
-	}
-	w.addTopic(topic)
-	set(out, appendTopicKey(nil, name), topic.append(nil))
-	return Outcome{BaseOffset: NoOffset, Topic: topic}
-}
-
-// deleteTopic removes the topic and all keys of its queues. What the call has
-// already put into the batch for them goes, too: it stands before.
-func (w *working) deleteTopic(out *pebble.Batch, d *recordv1.DeleteTopic) Outcome {
-	topic := w.topics[d.GetName()]
-	if topic == nil {
-		return refuse(CodeUnknownTopic, "topic %q does not exist", clip(d.GetName()))
-	}
-	w.removeTopic(topic)
-	del(out, appendTopicKey(nil, topic.Name))
-	first, last := topic.Queues[0], topic.Queues[len(topic.Queues)-1]
-	if int(last-first) != len(topic.Queues)-1 {
-		panic(fmt.Sprintf("state: the queues of topic %s are not consecutive", topic.Name))
-	}
-	delRange(out, appendBlockKey(nil, first, 0), appendBlockKey(nil, last+1, 0))
-	delRange(out, appendWindowKey(nil, first, 0), appendWindowKey(nil, last+1, 0))
-	return Outcome{BaseOffset: NoOffset}
 }
 
 // registerProducer gives out an identity: the entry's index plus one, so unique
@@ -162,43 +158,25 @@ func (w *working) registerProducer(out *pebble.Batch, index Index, r *recordv1.R
 	id, known := w.names[name]
 	p := w.producers[id]
 	switch {
+	case known && r.GetContinuesId() != 0 && (r.GetContinuesId() != id || r.GetContinuesEpoch() != p.epoch):
+		return refuse(CodeProducerFenced, "producer %q has id %d and epoch %d by now: another process has taken its name", name, id, p.epoch)
 	case known && p.epoch == 1<<32-1:
 		return refuse(CodeLimitExceeded, "producer %q has used up its epochs: choose another name", name)
 	case known:
 		p.epoch++
 	case len(w.producers) >= MaxProducers:
 		return refuse(CodeLimitExceeded, "there are %d producers, the limit", MaxProducers)
+	case r.GetKnown():
+		return refuse(CodeTooManyProducers, "producer %q is not known, and there is no room for another: there are %d", name, len(w.producers))
 	default:
 		id, p = uint64(index)+1, &producer{name: name}
 		w.addProducer(id, p)
 	}
-	set(out, appendProducerKey(nil, id), p.append(nil))
+	if w.usesFrom != 0 {
+		p.used = w.now
+	}
+	w.storeProducer(out, id, p)
 	return Outcome{BaseOffset: NoOffset, ProducerID: id, Epoch: p.epoch}
-}
-
-// validTopicName is part of the state machine: it must not change.
-func validTopicName(name string) bool {
-	if len(name) == 0 || len(name) > MaxTopicNameBytes || name == "." || name == ".." {
-		return false
-	}
-	for i := range len(name) {
-		c := name[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case c == '.', c == '_', c == '-', c == '%', c == '|':
-		default:
-			return false
-		}
-	}
-	return true
-}
-
-// clip keeps messages short: names come from anyone.
-func clip(name string) string {
-	if len(name) > MaxTopicNameBytes {
-		return name[:MaxTopicNameBytes] + "…"
-	}
-	return name
 }
 
 // AppendCommand appends the body of a COMMAND entry to b: the command behind the

@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -97,18 +98,30 @@ func TestAgainstModel(t *testing.T) {
 // compare checks what readers see against the model.
 func compare(t require.TestingT, m *model, s *Store) {
 	require.Equal(t, m.index, s.Applied())
-	require.Len(t, s.Topics(), len(m.topics))
+	require.Len(t, s.AllTopics(), len(m.topics))
 	for name, topic := range m.topics {
-		got, ok := s.Topic(name)
+		got, ok := s.AnyTopic(name)
 		require.True(t, ok)
 		require.Equal(t, topic, got)
+		_, ok = s.Topic(name)
+		require.Equal(t, topic.UndeleteUntilUnixMs == 0, ok)
 		for i, id := range topic.Queues {
 			gotName, number, ok := s.TopicOfQueue(id)
 			require.True(t, ok)
 			require.Equal(t, name, gotName)
 			require.Equal(t, i, number)
+			require.Equal(t, topic.UndeleteUntilUnixMs, s.Hidden(id))
 		}
 	}
+	held, err := s.HeldBefore(math.MaxInt64, 1_000)
+	require.NoError(t, err)
+	require.Equal(t, m.held(), held)
+	require.Equal(t, len(m.delayed), s.Waiting().Delayed)
+	require.Equal(t, len(m.halves), s.Waiting().Transactions)
+	compareProducers(t, m, s)
+	floor, err := s.Floor(m.index / 2)
+	require.NoError(t, err)
+	require.LessOrEqual(t, floor, m.floor(m.index/2))
 	for id := QueueID(1); id <= m.lastQueue+1; id++ {
 		compareQueue(t, m.queues[id], s, id)
 	}
@@ -122,11 +135,15 @@ func compareQueue(t require.TestingT, q *modelQueue, s *Store, id QueueID) {
 		require.ErrorIs(t, err, ErrUnknownQueue)
 		return
 	}
-	require.Equal(t, Offset(0), first)
+	require.Equal(t, q.trimmed, first)
 	require.Equal(t, q.end(), end)
 	for i, b := range q.batches {
 		from := b.BaseOffset + Offset(i)%Offset(b.Count)
 		got, err := s.Locate(id, from, 3)
+		if from < q.trimmed {
+			require.ErrorIs(t, err, ErrOffsetTooLow)
+			continue
+		}
 		require.NoError(t, err)
 		require.Equal(t, q.batches[i:min(i+3, len(q.batches))], got)
 	}
@@ -168,7 +185,7 @@ func TestUnsupportedEntriesStopTheMember(t *testing.T) {
 	newerBatch[6]++ // its version
 	cases := map[string]Entry{
 		"type 0":             {Type: 0},
-		"type 3":             {Type: 3},
+		"type 6":             {Type: 6},
 		"type 9":             {Type: 9},
 		"no kind":            {Type: EntryCommand, Body: commandBody(t, &recordv1.Command{RequestId: "x"})},
 		"another kind":       {Type: EntryCommand, Body: append([]byte{0, 0, 0, 0}, newer...)},
@@ -233,7 +250,7 @@ func TestRetriedRequestsFindTheirFirstOutcome(t *testing.T) {
 		for i := range again {
 			require.True(t, again[i].Duplicate)
 			require.Equal(t, first[i].Code != "", again[i].Message != "")
-			again[i].Duplicate = false
+			again[i].Duplicate, again[i].TopicGone = false, first[i].TopicGone
 			require.Equal(t, withoutMessage(first[i]), withoutMessage(again[i]))
 		}
 		_, ok := s.Topic("a")
@@ -352,6 +369,26 @@ func TestNamedProducerFencesItsPredecessor(t *testing.T) {
 	require.Equal(t, Offset(2), apply(t, s, batchEntry(t, stamp, 1))[0].BaseOffset, "sequences begin at 0 in each epoch")
 	stamp.ProducerEpoch++
 	require.Equal(t, CodeUnknownProducer, apply(t, s, batchEntry(t, stamp, 1))[0].Code)
+}
+
+// TestNamedProducerGoesOn: who says which identity it continues is fenced if that is over,
+// and gets a new one if nobody knows the name.
+func TestNamedProducerGoesOn(t *testing.T) {
+	s := open(t)
+	goesOn := func(id uint64, epoch uint32) Outcome {
+		return apply(t, s, commandEntry(t, &recordv1.Command{Kind: &recordv1.Command_RegisterProducer{
+			RegisterProducer: &recordv1.RegisterProducer{Name: "anna", ContinuesId: id, ContinuesEpoch: epoch},
+		}}))[0]
+	}
+	fresh := goesOn(77, 3)
+	require.Equal(t, Outcome{BaseOffset: NoOffset, ProducerID: 1}, fresh)
+	second := goesOn(1, 0)
+	require.Equal(t, Outcome{BaseOffset: NoOffset, ProducerID: 1, Epoch: 1}, second)
+	for _, o := range []Outcome{goesOn(1, 0), goesOn(1, 2), goesOn(77, 1)} {
+		require.Equal(t, CodeProducerFenced, o.Code)
+	}
+	require.Equal(t, uint32(2), goesOn(1, 1).Epoch)
+	require.Equal(t, uint32(3), apply(t, s, registerEntry(t, "anna"))[0].Epoch, "who begins asks nobody")
 }
 
 func TestWindowRemembersFiveBatches(t *testing.T) {

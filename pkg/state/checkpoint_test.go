@@ -68,3 +68,23 @@ func TestInspectAnEmptyStore(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, Tip{Index: NoIndex, Term: NoTerm}, tip)
 }
+
+// The newest stamp goes along with the state: to the next start, and with a seed.
+func TestNewestStamp(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(Config{Dir: filepath.Join(dir, "state")})
+	require.NoError(t, err)
+	require.Zero(t, s.NewestStamp())
+	_, err = s.Apply([]Entry{{Index: 0, Term: 1, Type: EntryNoop, AppendTimeUnixNano: 70}, {Index: 1, Term: 1, Type: EntryNoop, AppendTimeUnixNano: 90}})
+	require.NoError(t, err)
+	require.EqualValues(t, 90, s.NewestStamp())
+	_, err = s.Checkpoint(filepath.Join(dir, "copy"))
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	for _, name := range []string{"state", "copy"} {
+		s, err = Open(Config{Dir: filepath.Join(dir, name)})
+		require.NoError(t, err)
+		require.EqualValues(t, 90, s.NewestStamp())
+		require.NoError(t, s.Close())
+	}
+}

@@ -30,6 +30,10 @@ type Config struct {
 	Now func() time.Time
 	// Logger gets Pebble's own messages at debug; default: none.
 	Logger *slog.Logger
+	// Fatal is called when Pebble cannot go on while it holds its locks, as after a write
+	// of its MANIFEST that failed. It ends the process: it must not return, and the
+	// store cannot be closed any more. Default: panic.
+	Fatal func(error)
 	// Registerer takes the metrics; nil keeps them unseen.
 	Registerer prometheus.Registerer
 }
@@ -55,6 +59,9 @@ func (cfg Config) withDefaults() Config {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Fatal == nil {
+		cfg.Fatal = func(err error) { panic(err) }
 	}
 	return cfg
 }

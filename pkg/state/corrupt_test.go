@@ -119,6 +119,8 @@ func TestOpenRefusesImpossibleValues(t *testing.T) {
 		"queue not given out":  func(b *pebble.Batch) { set(b, appendTopicKey(nil, "b"), (&Topic{Queues: []QueueID{77}}).append(nil)) },
 		"topic without name":   func(b *pebble.Batch) { set(b, []byte{prefixTopic}, topic.append(nil)) },
 		"producer key":         func(b *pebble.Batch) { set(b, []byte{prefixProducer, 1}, (&producer{}).append(nil)) },
+		"uses since never":     func(b *pebble.Batch) { set(b, appendMoreKey(nil, prefixUses, 0), []byte{1, 0}) },
+		"producer used never":  func(b *pebble.Batch) { set(b, appendProducerKey(nil, 9), []byte{2, 0, 0, 0}) },
 		"producer value":       func(b *pebble.Batch) { set(b, appendProducerKey(nil, 9), []byte{2}) },
 		"request key":          func(b *pebble.Batch) { set(b, []byte{prefixRequest, 1}, appendRequest(nil, "x", Outcome{})) },
 		"request value":        func(b *pebble.Batch) { set(b, appendRequestKey(nil, 3), []byte{1, 200}) },
@@ -210,6 +212,48 @@ func TestFailedWriteIsFinal(t *testing.T) {
 	require.Equal(t, Index(99), s.Applied())
 	_, err = s.Apply(entries[100:])
 	require.NoError(t, err)
+}
+
+// TestPebbleEndsTheProcess: what Pebble calls fatal, or panics at, reaches whoever can end
+// the process in order, with its cause.
+func TestPebbleEndsTheProcess(t *testing.T) {
+	for what, fails := range map[string]func(errorfs.Op) bool{
+		"MANIFEST": func(op errorfs.Op) bool {
+			return op.Kind == errorfs.OpFileWrite && strings.Contains(op.Path, "MANIFEST")
+		},
+		"sync of directory state":  func(op errorfs.Op) bool { return op.Kind == errorfs.OpFileSync && op.Path == "state" },
+		"sync of directory a/copy": func(op errorfs.Op) bool { return op.Kind == errorfs.OpFileSync && op.Path == "a/copy" },
+	} {
+		t.Run(what, func(t *testing.T) {
+			var toggle errorfs.Toggle
+			toggle.Injector = errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if fails(op) {
+					return errorfs.ErrInjected
+				}
+				return nil
+			})
+			fatal := make(chan error, 1)
+			s, err := Open(Config{Dir: "state", FS: errorfs.Wrap(vfs.NewMem(), &toggle), Fatal: func(err error) {
+				fatal <- err
+				select {} // as a process that is ending; Pebble holds its locks
+			}})
+			require.NoError(t, err)
+			_, err = s.Apply(madeUp(t, 7, 100).entries)
+			require.NoError(t, err)
+			toggle.On()
+			go func() {
+				_, _ = s.Checkpoint("a/copy")
+				_ = s.Flush()
+			}()
+			select {
+			case err := <-fatal:
+				require.ErrorContains(t, err, what)
+				require.ErrorContains(t, err, errorfs.ErrInjected.Error())
+			case <-time.After(10 * time.Second):
+				t.Fatal("nobody was told")
+			}
+		})
+	}
 }
 
 func TestFlushDue(t *testing.T) {

@@ -39,9 +39,10 @@ func applyInGroups(t testing.TB, s *Store, entries []Entry, rng *rand.Rand, limi
 
 func TestHistoriesHoldEveryOutcome(t *testing.T) {
 	codes := map[string]int{}
-	duplicates, forgotten := 0, 0
+	duplicates, forgotten, delivered := 0, 0, 0
 	for _, o := range madeUp(t, 1, 4_000).want {
 		codes[o.Code]++
+		delivered += o.DeliveredBatches
 		if o.Duplicate && o.Code == "" && o.Queue != 0 {
 			duplicates++
 			if o.BaseOffset == NoOffset {
@@ -51,12 +52,14 @@ func TestHistoriesHoldEveryOutcome(t *testing.T) {
 	}
 	for _, code := range []string{
 		CodeOK, CodeUnknownQueue, CodeUnknownProducer, CodeProducerFenced, CodeOutOfOrderSequence,
-		CodeSequenceConflict, CodeUnknownTopic, CodeTopicExists, CodeInvalidTopicName, CodeLimitExceeded,
+		CodeSequenceConflict, CodeUnknownTopic, CodeTopicExists, CodeInvalidTopicName, CodeLimitExceeded, CodeNotWaiting,
+		CodeUnknownTransactionGroup, CodeUnknownTransaction, CodeTransactionEnded,
 	} {
 		require.Greater(t, codes[code], 4, "%q", code)
 	}
 	require.Greater(t, duplicates-forgotten, 20)
 	require.Greater(t, forgotten, 5)
+	require.Greater(t, delivered, 100)
 }
 
 // TestGroupingLeavesNoTrace: the same entries in other groups, with flushes and

@@ -14,6 +14,9 @@ var (
 	ErrOffsetTooLow = errors.New("state: offset is below the queue's first")
 	// ErrOffsetTooHigh is returned for an offset above the queue's end.
 	ErrOffsetTooHigh = errors.New("state: offset is above the queue's end")
+	// ErrNotIndexed is returned for offsets of which the queue's key index does not know all
+	// messages, and for queues that have none.
+	ErrNotIndexed = errors.New("state: not in the key index")
 	// ErrCorrupt is what every CorruptionError is.
 	ErrCorrupt = errors.New("state: store is corrupt")
 	// ErrUnsupported is what every UnsupportedError is.

@@ -34,6 +34,10 @@ func roll(previous uint32, e *Entry, o *Outcome) uint32 {
 		le.PutUint32(b[52:], uint32(o.Topic.Queues[0]))
 		le.PutUint32(b[56:], uint32(len(o.Topic.Queues)))
 	}
+	if o.Waits {
+		b[51] = 1
+	}
+	le.PutUint32(b[60:], o.digest())
 	h := crc32.Update(0, castagnoli, b[:])
 	if o.Code == CodeOK {
 		return h

@@ -10,6 +10,7 @@ import (
 // load fills the working state from what is stored.
 func (s *Store) load() error {
 	s.work = newWorking()
+	s.work.spill, s.work.blockFirst = s.spillTo, s.blockFirst
 	found, err := s.loadApplied()
 	if err != nil {
 		return err
@@ -22,13 +23,29 @@ func (s *Store) load() error {
 		load   func(key, value []byte) error
 	}{
 		{prefixTopic, s.work.loadTopic},
+		{prefixTrim, s.work.loadTrim},
 		{prefixProducer, s.work.loadProducer},
 		{prefixRequest, s.work.loadRequest},
 		{prefixWindow, s.work.loadWindow},
+		{prefixGroup, s.work.loadGroup},
+		{prefixWork, s.work.loadWork},
+		{prefixDelayed, s.work.loadDelayed},
 	} {
 		if err := s.loadAll(kind.prefix, kind.load); err != nil {
 			return err
 		}
+	}
+	if err := s.loadTransactions(); err != nil {
+		return err
+	}
+	if err := s.loadAll(prefixKeyIndex, s.work.loadKeyIndex); err != nil {
+		return err
+	}
+	if err := s.loadUses(); err != nil {
+		return err
+	}
+	if err := s.loadLate(); err != nil {
+		return err
 	}
 	return s.loadQueues()
 }
@@ -101,8 +118,8 @@ func (w *working) loadTopic(key, value []byte) error {
 	if err != nil {
 		return err
 	}
-	for _, q := range t.Queues {
-		if q >= w.nextQueue || w.queues[q] != nil {
+	for i, q := range t.Queues {
+		if q >= w.nextQueue || w.queues[q] != nil || i > 0 && q <= t.Queues[i-1] {
 			return errValue
 		}
 	}
@@ -151,7 +168,7 @@ func (w *working) loadWindow(key, value []byte) error {
 	if err != nil {
 		return err
 	}
-	q.addWindow(window)
+	w.addWindow(q, window)
 	return nil
 }
 
@@ -178,6 +195,11 @@ func (s *Store) loadQueues() error {
 		}
 		q.publish()
 	}
+	for id, q := range s.work.queues {
+		if err == nil && q.trimmed > q.end {
+			err = s.corrupt(nil, "queue %d is served from offset %d on, but ends at %d", id, q.trimmed, q.end)
+		}
+	}
 	if closeErr := it.Close(); closeErr != nil {
 		return s.corrupt(closeErr, "blocks")
 	}
@@ -191,11 +213,11 @@ func (q *queue) load(first Offset, value []byte, applied Index) error {
 		return err
 	}
 	newest := batches[len(batches)-1]
-	if newest.Index > applied {
-		return fmt.Errorf("it names entry %d, above the applied index %d", newest.Index, applied)
+	if newest.Given > applied {
+		return fmt.Errorf("it names entry %d, above the applied index %d", newest.Given, applied)
 	}
 	q.recent = append(make([]Location, 0, 2*recentBatches), batches...)
-	q.open = block{first: first, count: len(batches), last: newest.Index, bytes: append([]byte(nil), value...)}
+	q.open = block{first: first, count: len(batches), last: newest.Given, bytes: append([]byte(nil), value...)}
 	q.end = newest.BaseOffset + Offset(newest.Count)
 	return nil
 }

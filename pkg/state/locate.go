@@ -33,8 +33,11 @@ func (s *Store) Locate(q QueueID, from Offset, limit int) ([]Location, error) {
 	if err == nil && (len(batches) == 0 || batches[0].BaseOffset > from) {
 		err = s.corrupt(nil, "queue %d ends at %d, but offset %d is in no block", q, view.end, from)
 	}
-	if err != nil && found.gone.Load() {
-		return nil, ErrUnknownQueue // deleted while we were looking
+	switch {
+	case err != nil && found.gone.Load():
+		return nil, ErrUnknownQueue // removed while we were looking
+	case err != nil && from < Offset(found.first.Load()):
+		return nil, ErrOffsetTooLow // trimmed while we were looking
 	}
 	return batches, err
 }

@@ -27,7 +27,7 @@ func filled(t testing.TB, fs vfs.FS, n int) (*Store, []Location) {
 		for range rng.IntN(3) {
 			group = append(group, batchEntry(t, batch.Stamp{Queue: 2}, 1))
 		}
-		want = append(want, Location{BaseOffset: offset, Count: uint32(records), Index: s.Applied() + 1})
+		want = append(want, Location{BaseOffset: offset, Count: uint32(records), Index: s.Applied() + 1, Given: s.Applied() + 1})
 		apply(t, s, group...)
 		offset += Offset(records)
 	}

@@ -4,6 +4,8 @@ import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
 	topics, queues, producers prometheus.Gauge
+	windows, deleted          prometheus.Gauge
+	groups, progress          prometheus.Gauge
 	apply                     prometheus.Histogram
 	duplicates                prometheus.Counter
 }
@@ -13,9 +15,13 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	}
 	m := &metrics{
-		topics:    gauge("broker_topics", "Topics in the applied state."),
+		topics:    gauge("broker_topics", "Topics in the applied state, those too that are deleted and can be had back."),
+		deleted:   gauge("broker_topics_deleted", "Topics that are deleted and can be had back, until their grace is over."),
 		queues:    gauge("broker_queues", "Queues of all topics in the applied state."),
 		producers: gauge("broker_producers", "Producer identities in the applied state."),
+		windows:   gauge("broker_producer_queues", "Queues in which batches of producers are remembered, producer by producer, in the applied state."),
+		groups:    gauge("broker_groups", "Consumer groups in the applied state."),
+		progress:  gauge("broker_group_queues", "Queues in which consumer groups have progress, group by group, in the applied state."),
 		apply: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "broker_apply_seconds",
 			Help:    "Time to apply one run of committed entries to the state store.",
@@ -29,7 +35,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	if registerer == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.topics, m.queues, m.producers, m.apply, m.duplicates} {
+	for _, c := range []prometheus.Collector{m.topics, m.deleted, m.queues, m.producers, m.windows, m.groups, m.progress, m.apply, m.duplicates} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}

@@ -20,10 +20,17 @@ type model struct {
 	lastQueue QueueID
 	producers map[uint64]*modelProducer
 	requests  map[string]Outcome
+	delayed   []modelDelayed
+	halves    []modelDelayed
+	ended     map[Index]ended
+	groups    []string
+	now       int64 // Unix ms of the entry
+	usesFrom  int64
 }
 
 type modelQueue struct {
 	topic   string
+	trimmed Offset
 	batches []Location
 	sent    map[uint64][]modelBatch
 }
@@ -33,17 +40,20 @@ type modelBatch struct {
 	first, count int64
 	crc          uint32
 	base         Offset
+	handle       Index // if it had to wait
+	waits        bool
 }
 
 type modelProducer struct {
 	name  string
 	epoch uint32
+	used  int64 // last known use
 }
 
 func newModel() *model {
 	return &model{
 		index: NoIndex, topics: map[string]*Topic{}, queues: map[QueueID]*modelQueue{},
-		producers: map[uint64]*modelProducer{}, requests: map[string]Outcome{},
+		producers: map[uint64]*modelProducer{}, requests: map[string]Outcome{}, ended: map[Index]ended{},
 	}
 }
 
@@ -74,19 +84,50 @@ func (m *model) applyBatch(body []byte) Outcome {
 		if h.ProducerEpoch < p.epoch {
 			return no(CodeProducerFenced)
 		}
-		if code, base, known := q.judge(h); code != "" {
+		m.touch(p)
+		if code, b, known := q.judge(h); code != "" {
 			return no(code)
 		} else if known {
-			stored.BaseOffset, stored.Duplicate = base, true
+			stored.BaseOffset, stored.Duplicate, stored.Waits, stored.Handle = b.base, true, b.waits, b.handle
 			return stored
 		}
-		q.sent[h.ProducerID] = append(q.sent[h.ProducerID], modelBatch{h.ProducerEpoch, h.FirstSequence, int64(h.Count), h.CRC, q.end()})
+		if code := m.topics[q.topic].refuses(h); code != "" {
+			return no(code)
+		}
+		if int(h.TransactionGroup) > len(m.groups) {
+			return no(CodeUnknownTransactionGroup)
+		}
+		b := modelBatch{h.ProducerEpoch, h.FirstSequence, int64(h.Count), h.CRC, q.end(), 0, false}
+		if h.DeliverAt != 0 || h.TransactionGroup != 0 {
+			b.base, b.handle, b.waits = NoOffset, m.index, true
+		}
+		q.sent[h.ProducerID] = append(q.sent[h.ProducerID], b)
 	}
-	q.batches = append(q.batches, Location{BaseOffset: q.end(), Count: h.Count, Index: m.index})
+	if code := m.topics[q.topic].refuses(h); code != "" {
+		return no(code)
+	}
+	if int(h.TransactionGroup) > len(m.groups) {
+		return no(CodeUnknownTransactionGroup)
+	}
+	if h.TransactionGroup != 0 {
+		m.halves = append(m.halves, modelDelayed{Held{m.index, m.index}, QueueID(h.Queue), h.Count, 0})
+		stored.BaseOffset, stored.Waits, stored.Handle = NoOffset, true, m.index
+		return stored
+	}
+	if h.DeliverAt != 0 {
+		m.delayed = append(m.delayed, modelDelayed{Held{m.index, m.index}, QueueID(h.Queue), h.Count, h.DeliverAt})
+		stored.BaseOffset, stored.Waits, stored.Handle = NoOffset, true, m.index
+		return stored
+	}
+	q.add(m.index, m.index, h.Count)
 	return stored
 }
 
-func (q *modelQueue) judge(h batch.Header) (code string, base Offset, known bool) {
+func (q *modelQueue) add(index, given Index, count uint32) {
+	q.batches = append(q.batches, Location{BaseOffset: q.end(), Count: count, Index: index, Given: given})
+}
+
+func (q *modelQueue) judge(h batch.Header) (code string, stored modelBatch, known bool) {
 	var sent []modelBatch
 	for _, b := range q.sent[h.ProducerID] {
 		if b.epoch == h.ProducerEpoch {
@@ -99,19 +140,19 @@ func (q *modelQueue) judge(h batch.Header) (code string, base Offset, known bool
 	}
 	switch {
 	case h.FirstSequence == next:
-		return "", 0, false
+		return "", stored, false
 	case h.FirstSequence > next:
-		return CodeOutOfOrderSequence, 0, false
+		return CodeOutOfOrderSequence, stored, false
 	}
 	for _, b := range sent[max(0, len(sent)-WindowBatches):] {
 		if b.first == h.FirstSequence && b.count == int64(h.Count) && b.crc == h.CRC {
-			return "", b.base, true
+			return "", b, true
 		}
 		if h.FirstSequence < b.first+b.count && b.first < h.FirstSequence+int64(h.Count) {
-			return CodeSequenceConflict, 0, false
+			return CodeSequenceConflict, stored, false
 		}
 	}
-	return "", NoOffset, true
+	return "", modelBatch{base: NoOffset}, true
 }
 
 func (m *model) applyCommand(c *recordv1.Command) Outcome {
@@ -122,7 +163,9 @@ func (m *model) applyCommand(c *recordv1.Command) Outcome {
 	}
 	o := m.carryOut(c)
 	if key != "" {
-		m.requests[key] = o
+		remembered := o
+		remembered.TopicGone, remembered.Count = false, 0
+		m.requests[key] = remembered
 	}
 	return o
 }
@@ -135,31 +178,25 @@ func (m *model) carryOut(c *recordv1.Command) Outcome {
 		switch {
 		case name == "no good":
 			o.Code = CodeInvalidTopicName
+		case m.topics[name] != nil && m.topics[name].Deleted():
+			o.Code = CodeTopicDeleted
 		case m.topics[name] != nil:
 			o.Code, o.Topic = CodeTopicExists, m.topics[name]
 		case kind.CreateTopic.GetQueues() == 0:
 			o.Code = CodeLimitExceeded
 		default:
-			o.Topic = &Topic{Name: name, CreatedUnixMs: c.GetTimeUnixMs()}
-			for range kind.CreateTopic.GetQueues() {
-				m.lastQueue++
-				o.Topic.Queues = append(o.Topic.Queues, m.lastQueue)
-				m.queues[m.lastQueue] = &modelQueue{topic: name, sent: map[uint64][]modelBatch{}}
-			}
+			o.Topic = &Topic{Name: name, CreatedUnixMs: c.GetTimeUnixMs(), Settings: modelSettings(TopicSettings{}, kind.CreateTopic.GetSettings())}
+			m.addQueues(o.Topic, int(kind.CreateTopic.GetQueues()))
 			m.topics[name] = o.Topic
 		}
-	case *recordv1.Command_DeleteTopic:
-		t := m.topics[kind.DeleteTopic.GetName()]
-		if t == nil {
-			o.Code = CodeUnknownTopic
-			break
-		}
-		for _, q := range t.Queues {
-			delete(m.queues, q)
-		}
-		delete(m.topics, t.Name)
 	case *recordv1.Command_RegisterProducer:
 		m.register(kind.RegisterProducer.GetName(), &o)
+	case *recordv1.Command_ExpireProducers:
+		m.expire(kind.ExpireProducers, &o)
+	default:
+		if !m.carryOutTopic(c, &o) {
+			m.carryOutDelay(c, &o)
+		}
 	}
 	return o
 }
@@ -167,13 +204,13 @@ func (m *model) carryOut(c *recordv1.Command) Outcome {
 func (m *model) register(name string, o *Outcome) {
 	for id, p := range m.producers {
 		if name != "" && p.name == name {
-			p.epoch++
+			p.epoch, p.used = p.epoch+1, m.now
 			o.ProducerID, o.Epoch = id, p.epoch
 			return
 		}
 	}
 	o.ProducerID = uint64(m.index) + 1
-	m.producers[o.ProducerID] = &modelProducer{name: name}
+	m.producers[o.ProducerID] = &modelProducer{name: name, used: m.now}
 }
 
 // historian makes up entries that are worth applying, and knows their outcomes.
@@ -195,12 +232,15 @@ func newHistorian(t testing.TB, choose func(n int) int) *historian {
 // next makes up one entry and its outcome.
 func (h *historian) next() (Entry, Outcome) {
 	h.m.index++
-	e := Entry{Index: h.m.index, Term: h.term, AppendTimeUnixNano: int64(h.m.index) * 1_000}
+	h.m.now = int64(h.m.index) * historyStep.Milliseconds()
+	e := Entry{Index: h.m.index, Term: h.term, AppendTimeUnixNano: h.m.now * 1_000_000}
 	var want Outcome
 	switch n := h.choose(20); {
 	case n == 0:
 		h.term++
 		e.Type, e.Term, want = EntryNoop, h.term, Outcome{BaseOffset: NoOffset}
+	case n == 5 && len(h.sent) > 0:
+		e.Type, e.Body, want = EntryCarried, h.sent[len(h.sent)-1], Outcome{BaseOffset: NoOffset}
 	case n <= 4 || len(h.m.queues) == 0:
 		c := h.command()
 		e.Type, e.Body = EntryCommand, commandBody(h.t, c)
@@ -222,11 +262,17 @@ func (h *historian) command() *recordv1.Command {
 		c.RequestId = fmt.Sprint("request ", h.m.index)
 	}
 	topic := []string{"orders", "payments", "logs", "no good"}[h.choose(4)]
-	switch n := h.choose(30); {
+	switch n := h.choose(46); {
 	case n < 12:
-		c.Kind = &recordv1.Command_CreateTopic{CreateTopic: &recordv1.CreateTopic{Name: topic, Queues: uint32(h.choose(4))}}
+		c.Kind = &recordv1.Command_CreateTopic{CreateTopic: &recordv1.CreateTopic{Name: topic, Queues: uint32(h.choose(4)), Settings: h.settings()}}
+	case n >= 30:
+		h.topicCommand(c, topic)
+	case n >= 20:
+		h.delayCommand(c)
+	case n >= 18:
+		h.expireCommand(c)
 	case n < 13:
-		c.Kind = &recordv1.Command_DeleteTopic{DeleteTopic: &recordv1.DeleteTopic{Name: topic}}
+		c.Kind = &recordv1.Command_DeleteTopic{DeleteTopic: &recordv1.DeleteTopic{Name: topic, GraceMs: int64(h.choose(3)) * 40}}
 	default:
 		name := []string{"", "carl", "anna", "bert"}[h.choose(4)]
 		c.Kind = &recordv1.Command_RegisterProducer{RegisterProducer: &recordv1.RegisterProducer{Name: name}}
@@ -256,6 +302,15 @@ func (h *historian) batch() []byte {
 	if kind == 5 && s.ProducerEpoch > 0 {
 		s.ProducerEpoch--
 	}
+	switch h.choose(8) {
+	case 0, 1:
+		s.TransactionGroup = uint32(h.choose(len(h.m.groups) + 2))
+	case 2, 3:
+		s.DeliverAt = int64(1 + h.choose(int(h.m.index)+100))
+	case 4:
+		s.Grouped = true
+	}
+	h.fit(&s)
 	body := batchBody(h.t, s, 1+h.choose(3), int64(h.m.index))
 	h.sent = append(h.sent, body)
 	return body
@@ -286,7 +341,7 @@ func (h *historian) anyQueue() QueueID {
 	return ids[len(ids)-1-h.choose(min(3, len(ids)))]
 }
 
-func sortedKeys[K QueueID | uint64, V any](m map[K]V) []K {
+func sortedKeys[K QueueID | Index | uint64, V any](m map[K]V) []K {
 	keys := make([]K, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)
@@ -316,6 +371,6 @@ func commandBody(t testing.TB, c *recordv1.Command) []byte {
 
 // withoutMessage is what the model can say of an outcome.
 func withoutMessage(o Outcome) Outcome {
-	o.Message = ""
+	o.Message, o.Digest, o.AboutWaiting, o.Transaction = "", 0, false, false
 	return o
 }

@@ -13,7 +13,7 @@ const pebbleFormat = pebble.FormatValueSeparation
 
 func pebbleOptions(cfg *Config, failed *failure) *pebble.Options {
 	options := &pebble.Options{
-		FS:                          cfg.FS,
+		FS:                          fatalDirs{cfg.FS, cfg.Fatal},
 		CacheSize:                   cfg.CacheBytes,
 		MemTableSize:                cfg.MemTableBytes,
 		MemTableStopWritesThreshold: 3,
@@ -22,7 +22,7 @@ func pebbleOptions(cfg *Config, failed *failure) *pebble.Options {
 		DisableWAL:                  true,
 		FormatMajorVersion:          pebbleFormat,
 		CompactionConcurrencyRange:  func() (lower, upper int) { return 1, 1 },
-		Logger:                      pebbleLogger{cfg.Logger},
+		Logger:                      pebbleLogger{cfg.Logger, cfg.Fatal},
 		EventListener: &pebble.EventListener{
 			BackgroundError: failed.set,
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
@@ -38,7 +38,10 @@ func pebbleOptions(cfg *Config, failed *failure) *pebble.Options {
 
 // pebbleLogger turns Pebble's messages into debug lines; what it calls fatal ends
 // the process, as every failed write does.
-type pebbleLogger struct{ log *slog.Logger }
+type pebbleLogger struct {
+	log   *slog.Logger
+	fatal func(error)
+}
 
 func (l pebbleLogger) Infof(format string, args ...any) {
 	l.log.Debug("pebble: " + fmt.Sprintf(format, args...))
@@ -50,7 +53,7 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 
 // Fatalf must not return, says Pebble: it holds locks and cannot go on.
 func (l pebbleLogger) Fatalf(format string, args ...any) {
-	message := fmt.Sprintf(format, args...)
-	l.log.Error("pebble: "+message, "what", "the state store cannot go on")
-	panic("state: pebble: " + message)
+	err := fmt.Errorf("state: the store cannot go on: pebble: "+format, args...)
+	l.fatal(err)
+	panic(err)
 }

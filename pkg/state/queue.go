@@ -16,10 +16,15 @@ type queue struct {
 	number int // within the topic
 	view   atomic.Pointer[queueView]
 	first  atomic.Int64 // Offset: the oldest one that this member's ledger has, see Retain
-	gone   atomic.Bool  // its topic is deleted; set before its keys go
+	// keysFrom is the Offset from which on the key index knows all messages; NoOffset:
+	// there is none.
+	keysFrom atomic.Int64
+	gone     atomic.Bool  // its topic is removed; set before its keys go
+	hidden   atomic.Int64 // Unix ms: until when its topic, which is deleted, can be had back; 0: it is not
 
 	// Owned by Apply.
 	end     Offset // the next one to be given
+	trimmed Offset // the oldest one that is served, on every member
 	open    block  // the newest block; full ones stay here until the next batch comes
 	recent  []Location
 	windows map[uint64]*window // by producer id
@@ -34,15 +39,31 @@ type queueView struct {
 
 func newQueue(id QueueID, topic string, number int) *queue {
 	q := &queue{id: id, topic: topic, number: number}
+	q.keysFrom.Store(int64(NoOffset))
 	q.publish()
 	return q
 }
 
-// extend adds a batch at the end of the queue.
-func (q *queue) extend(index Index, records uint32) (base Offset) {
+// indexed says whether the queue has a key index.
+func (q *queue) indexed() bool { return q.keysFrom.Load() != int64(NoOffset) }
+
+// raise lets the queue begin at an offset or later, for readers.
+func (q *queue) raise(first Offset) {
+	for {
+		now := q.first.Load()
+		if now >= int64(first) || q.first.CompareAndSwap(now, int64(first)) {
+			return
+		}
+	}
+}
+
+// extend adds a batch at the end of the queue: the entry index holds it, the entry
+// given gives it its offsets.
+func (q *queue) extend(index, given Index, records uint32) (base Offset) {
 	base = q.end
-	q.open.add(index, records)
-	q.remember(Location{BaseOffset: base, Count: records, Index: index})
+	l := Location{BaseOffset: base, Count: records, Index: index, Given: given}
+	q.open.add(l)
+	q.remember(l)
 	q.end += Offset(records)
 	return base
 }

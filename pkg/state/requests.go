@@ -1,6 +1,12 @@
 package state
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+
+	recordv1 "github.com/ledgermq/ledgermq/proto/record/v1"
+)
 
 // requests remembers the outcomes of the last commands that came with a request
 // id, so that a client's retry finds what its first try did.
@@ -36,6 +42,7 @@ func (r *requests) add(index Index, request string, o Outcome) (forgotten Index,
 	if r.outcomes == nil {
 		r.outcomes = make(map[string]Outcome)
 	}
+	o.TopicGone, o.Group, o.Progress, o.Digest = false, nil, nil, 0 // not stored: a restart must make no difference
 	r.outcomes[request] = o
 	r.order = append(r.order, requestAt{index, request})
 	if r.len() <= RequestMemory {
@@ -50,6 +57,38 @@ func (r *requests) add(index Index, request string, o Outcome) (forgotten Index,
 		r.head = 0
 	}
 	return oldest.index, true
+}
+
+// groupRequestOf is requestOf for the commands of consumer groups. A reset does not name
+// its offsets: a retry that moves by so many messages would find others.
+func groupRequestOf(command *recordv1.Command) string {
+	id := command.GetRequestId()
+	switch kind := command.GetKind().(type) {
+	case *recordv1.Command_CreateGroup:
+		if validTopicName(kind.CreateGroup.GetName()) {
+			return fmt.Sprintf("create-group %s %s %s", kind.CreateGroup.GetName(), assignmentOf(kind.CreateGroup), id)
+		}
+	case *recordv1.Command_DeleteGroup:
+		if validTopicName(kind.DeleteGroup.GetName()) {
+			return fmt.Sprintf("delete-group %s %s", kind.DeleteGroup.GetName(), id)
+		}
+	case *recordv1.Command_PauseGroup:
+		if validTopicName(kind.PauseGroup.GetName()) {
+			return fmt.Sprintf("pause-group %s %t %s", kind.PauseGroup.GetName(), kind.PauseGroup.GetPaused(), id)
+		}
+	case *recordv1.Command_ResetProgress:
+		return fmt.Sprintf("reset-group %d %s", kind.ResetProgress.GetGroupId(), id)
+	}
+	return ""
+}
+
+// assignmentOf is the assignment of a group that is to be made, with its policy if it has one.
+func assignmentOf(c *recordv1.CreateGroup) string {
+	text := strconv.FormatUint(uint64(c.GetAssignment()), 10)
+	if p := c.GetWork(); p != nil {
+		text += fmt.Sprintf(" %d %d %d %t", p.GetMaxAttempts(), p.GetBackoffMinMs(), p.GetBackoffMaxMs(), p.GetFifo())
+	}
+	return text
 }
 
 // appendRequest encodes all but the message: texts may differ between builds, the

@@ -8,8 +8,8 @@ import (
 )
 
 // Retain tells the store that this member's ledger begins at the entry begin.
-// Each queue's first offset is then that of its oldest batch which the ledger
-// still has, or its end. Nothing is stored: how far back a ledger reaches is a
+// Each queue's first offset is then that of its oldest batch that got its offsets
+// there or later, or its end. Nothing is stored: how far back a ledger reaches is a
 // matter of each member, while the stored state is the same on all of them
 // (docs/adr/0011-local-retention.md). First offsets never fall. It is called once
 // after Open and before each purge, so that no reader is sent to an entry that is
@@ -33,7 +33,7 @@ func (s *Store) Retain(begin Index) error {
 		if first, err = s.firstFrom(it, q, view, begin); err != nil {
 			break
 		}
-		q.first.Store(int64(first))
+		s.RaiseFirst(q.id, first)
 	}
 	if closeErr := it.Close(); err == nil && closeErr != nil {
 		err = s.corrupt(closeErr, "blocks")
@@ -41,25 +41,25 @@ func (s *Store) Retain(begin Index) error {
 	return err
 }
 
-// firstFrom finds the offset of q's first batch whose entry is begin or later, by
-// halving: batches stand in the order of their entries.
+// firstFrom finds the offset of q's first batch that got its offsets by the entry
+// begin or a later one, by halving: batches stand in the order of those.
 func (s *Store) firstFrom(it *pebble.Iterator, q *queue, view *queueView, begin Index) (Offset, error) {
 	first, end := Offset(q.first.Load()), view.end
-	if n := len(view.recent); n == 0 || view.recent[n-1].Index < begin {
+	if n := len(view.recent); n == 0 || view.recent[n-1].Given < begin {
 		return end, nil
 	}
 	for at := first; first < end; at = first + (end-first)/2 {
 		batches, err := s.blockAt(it, q.id, at)
 		switch {
-		case err != nil && q.gone.Load():
-			return first, nil // deleted while we were looking
+		case err != nil && (q.gone.Load() || at < Offset(q.first.Load())):
+			return Offset(q.first.Load()), nil // removed, or trimmed, while we were looking
 		case err != nil:
 			return 0, err
-		case batches[0].Index >= begin:
+		case batches[0].Given >= begin:
 			end = max(first, batches[0].BaseOffset)
 			continue
 		}
-		n := sort.Search(len(batches), func(n int) bool { return batches[n].Index >= begin })
+		n := sort.Search(len(batches), func(n int) bool { return batches[n].Given >= begin })
 		if n < len(batches) {
 			return min(end, batches[n].BaseOffset), nil
 		}

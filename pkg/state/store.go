@@ -19,6 +19,8 @@ type Store struct {
 
 	// What readers see, published by Apply in this order.
 	catalog atomic.Pointer[catalog]
+	waiting atomic.Pointer[Waiting]
+	counts  producerCounts
 	tip     atomic.Pointer[applied]
 
 	flushing flushing
@@ -47,6 +49,8 @@ func Open(cfg Config) (*Store, error) {
 	s.flushing.durable.Store(int64(s.work.index)) // read from disk just now
 	s.flushing.since.Store(cfg.Now().UnixNano())
 	s.catalog.Store(s.work.snapshot())
+	s.waiting.Store(s.work.waiting())
+	s.counts.publish(&s.work)
 	s.tip.Store(new(s.work.applied))
 	s.updateGauges()
 	return s, nil
@@ -65,6 +69,10 @@ func openPebble(cfg *Config, failed *failure) (*pebble.DB, error) {
 
 // Applied is the index of the last entry that was applied, NoIndex if none.
 func (s *Store) Applied() Index { return s.tip.Load().index }
+
+// NewestStamp is the newest append time of the applied entries, in Unix nanoseconds;
+// 0: none is known. A ledger that goes on from this state stamps none before it.
+func (s *Store) NewestStamp() int64 { return s.tip.Load().stamp }
 
 // Close flushes and closes the store. Apply must have returned for good.
 func (s *Store) Close() error {
@@ -88,8 +96,13 @@ func (s *Store) Abandon() {
 
 func (s *Store) updateGauges() {
 	s.metrics.topics.Set(float64(len(s.work.topics)))
+	s.metrics.deleted.Set(float64(s.work.deleted))
 	s.metrics.queues.Set(float64(len(s.work.queues)))
 	s.metrics.producers.Set(float64(len(s.work.producers)))
+	s.metrics.windows.Set(float64(s.work.windows))
+	groups, records := s.GroupCounts()
+	s.metrics.groups.Set(float64(groups))
+	s.metrics.progress.Set(float64(records))
 }
 
 // corrupt builds a CorruptionError about this store.

@@ -13,65 +13,46 @@ const valueVersion = 1
 
 var errValue = errors.New("malformed value")
 
+var errUnknownOwner = errors.New("progress of an unknown group or queue")
+
 // applied is the value that every Apply writes.
 type applied struct {
 	index     Index
 	term      Term
 	hash      uint32
 	nextQueue QueueID
+	stamp     int64 // the newest append time of an entry, Unix nanoseconds; 0: not known
 }
 
-const appliedBytes = 1 + 8 + 8 + 4 + 4
+const (
+	appliedVersion = 2 // 1 has no stamp
+	appliedBytesV1 = 1 + 8 + 8 + 4 + 4
+	appliedBytes   = appliedBytesV1 + 8
+)
 
 func (a applied) append(b []byte) []byte {
-	b = append(b, valueVersion)
+	b = append(b, appliedVersion)
 	b = binary.LittleEndian.AppendUint64(b, uint64(a.index))
 	b = binary.LittleEndian.AppendUint64(b, uint64(a.term))
 	b = binary.LittleEndian.AppendUint32(b, a.hash)
-	return binary.LittleEndian.AppendUint32(b, uint32(a.nextQueue))
+	b = binary.LittleEndian.AppendUint32(b, uint32(a.nextQueue))
+	return binary.LittleEndian.AppendUint64(b, uint64(a.stamp))
 }
 
 func parseApplied(b []byte) (applied, error) {
-	if len(b) != appliedBytes || b[0] != valueVersion {
+	first := len(b) == appliedBytesV1 && b[0] == valueVersion
+	if !first && (len(b) != appliedBytes || b[0] != appliedVersion) {
 		return applied{}, errValue
 	}
 	le := binary.LittleEndian
 	a := applied{index: Index(le.Uint64(b[1:])), term: Term(le.Uint64(b[9:])), hash: le.Uint32(b[17:]), nextQueue: QueueID(le.Uint32(b[21:]))}
-	if a.index < 0 || a.nextQueue == 0 {
+	if !first {
+		a.stamp = int64(le.Uint64(b[25:]))
+	}
+	if a.index < 0 || a.nextQueue == 0 || a.stamp < 0 {
 		return applied{}, errValue
 	}
 	return a, nil
-}
-
-func (t *Topic) append(b []byte) []byte {
-	b = append(b, valueVersion)
-	b = binary.AppendVarint(b, t.CreatedUnixMs)
-	b = binary.AppendUvarint(b, uint64(len(t.Queues)))
-	for _, q := range t.Queues {
-		b = binary.AppendUvarint(b, uint64(q))
-	}
-	return b
-}
-
-func parseTopic(name string, b []byte) (*Topic, error) {
-	r := valueReader{b: b}
-	r.version()
-	t := &Topic{Name: name, CreatedUnixMs: r.varint()}
-	t.Queues = r.queues()
-	return t, r.end()
-}
-
-func (p *producer) append(b []byte) []byte {
-	b = append(b, valueVersion)
-	b = binary.AppendUvarint(b, uint64(p.epoch))
-	return appendText(b, p.name)
-}
-
-func parseProducer(b []byte) (*producer, error) {
-	r := valueReader{b: b}
-	r.version()
-	p := &producer{epoch: r.uint32(), name: r.text()}
-	return p, r.end()
 }
 
 func appendText(b []byte, s string) []byte {

@@ -30,7 +30,9 @@ func NewHistory(streams cli.Streams) *cobra.Command {
 		Short: "Look for lost, doubled, reordered and made-up messages in histories",
 		Long: `Read files of what clients saw (docs/format/history.md), all of one run and with one
 clock, and report every anomaly: acknowledged messages that are lost, doubled,
-misplaced or out of order, messages that nobody sent, members whose copies differ.
+misplaced or out of order, messages that nobody sent, members whose copies differ,
+consumer groups that go back or miss something, messages before their time, halves
+of transactions, and work that is done twice or not at all.
 
 Exit code 0: no anomaly, and every acknowledged message was looked for; 3: no
 anomaly, but some were not looked for; 7: anomalies. A FILE of - is the input.`,
@@ -114,6 +116,8 @@ func (v verdict) print(w io.Writer) error {
 	}
 	fmt.Fprintf(w, "%d operations: %d sends acknowledged, %d failed, %d unknown (%d of them stored); %d messages pulled, %d drained from %d members' copies; %d acknowledged and not looked for\n",
 		v.Operations, v.Acked, v.Failed, v.Info, v.InfoFound, v.Pulled, v.Drained, v.Copies, v.Unjudged)
+	fmt.Fprintf(w, "%d delayed sends acknowledged, %d of them recalled; %d transactions committed, %d rolled back; %d messages received as work; %d hand-overs of queues, %d messages given again to consumer groups\n",
+		v.Delayed, v.Recalled, v.Committed, v.RolledBack, v.Received, v.HandOvers, v.Again)
 	_, err := fmt.Fprintf(w, "history: %d lost, %d doubled, %d out of order, %d phantom, %d other\n", v.Lost(), v.Doubled(), v.OutOfOrder(), v.Phantoms(), v.Other())
 	return err
 }

@@ -51,6 +51,9 @@ func TestHistory(t *testing.T) {
 		{"its class", "", []string{sent, cut}, 7, "lost-postfix      1\n"},
 		{"an example", "", []string{sent, cut}, 7, "t/0 offset 1 b: acknowledged to P, and not there"},
 		{"the code", "", []string{sent, cut}, 7, "(exit 7, HISTORY_ANOMALIES)"},
+		{"the class of a delayed one", head + `{"client":"P","op":"send","topic":"t","value":"a","due":50,"invoke":0,"complete":1,"outcome":"ok"}` + "\n" +
+			`{"client":"c","op":"pull","topic":"t","invoke":2,"complete":3,"outcome":"ok","messages":[[0,"a"]]}` + "\n", []string{"-"}, 7, "early: t/0 offset 0 a: read 47 ns before its time"},
+		{"what waits is counted", head + `{"client":"P","op":"end","topic":"t","transaction":"x","invoke":0,"complete":1,"outcome":"ok"}` + "\n", []string{"-"}, 0, "0 transactions committed, 1 rolled back"},
 		{"nobody looked", "", []string{sent}, 3, "(exit 3, HISTORY_UNJUDGED)"},
 		{"nothing in it", "", []string{file("empty.jsonl", head)}, 3, "(exit 3, HISTORY_UNJUDGED)"},
 		{"not a history", "", []string{file("not.jsonl", "{}\n")}, 1, "line 1: not a history"},

@@ -153,7 +153,7 @@ func TestJSONIsExact(t *testing.T) {
 
 func drawMessage(t *rapid.T) client.Message {
 	anyBytes := rapid.OneOf(rapid.SliceOf(rapid.Byte()), rapid.Map(rapid.String(), func(s string) []byte { return []byte(s) }))
-	m := client.Message{Value: anyBytes.Draw(t, "value"), Tag: rapid.String().Draw(t, "tag")}
+	m := client.Message{Value: anyBytes.Draw(t, "value"), Tag: rapid.String().Draw(t, "tag"), MessageGroup: rapid.String().Draw(t, "message group")}
 	if rapid.Bool().Draw(t, "has key") {
 		m.Key = anyBytes.Draw(t, "key")
 	}

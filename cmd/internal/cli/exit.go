@@ -18,7 +18,7 @@ const (
 	ExitFailed       ExitCode = 1   // failed
 	ExitUsage        ExitCode = 2   // wrong usage or configuration
 	ExitPartial      ExitCode = 3   // partly done: some messages are not acknowledged
-	ExitNotFound     ExitCode = 4   // no such topic, queue, offset or member
+	ExitNotFound     ExitCode = 4   // no such topic, queue, offset, member or group
 	ExitDenied       ExitCode = 5   // not allowed
 	ExitNoLeader     ExitCode = 6   // no leader, or no answer in time
 	ExitVerification ExitCode = 7   // loss, duplicate or divergence found
@@ -81,8 +81,8 @@ func ExitCodeOf(err error) ExitCode {
 
 func exitOfClient(e *client.Error) ExitCode {
 	switch e.Code {
-	case client.CodeUnknownTopic, client.CodeUnknownQueue, client.CodeUnknownMember,
-		client.CodeOffsetTooLow, client.CodeOffsetTooHigh:
+	case client.CodeUnknownTopic, client.CodeUnknownQueue, client.CodeUnknownMember, client.CodeUnknownGroup,
+		client.CodeOffsetTooLow, client.CodeOffsetTooHigh, client.CodeTopicDeleted:
 		return ExitNotFound
 	case client.CodeUnauthenticated, client.CodePermissionDenied:
 		return ExitDenied
@@ -90,7 +90,8 @@ func exitOfClient(e *client.Error) ExitCode {
 		client.CodeUnavailable, client.CodeTimeout, client.CodeDeliveryTimeout, client.CodeQuorumTimeout,
 		client.CodeLeadershipLost, client.CodeShuttingDown:
 		return ExitNoLeader
-	case client.CodeInvalidTopicName, client.CodeInvalidConfig:
+	case client.CodeInvalidTopicName, client.CodeInvalidGroupName, client.CodeInvalidConfig, client.CodeInvalidMember,
+		client.CodeInvalidTopicSettings:
 		return ExitUsage
 	case client.CodeSkipped, client.CodeCorruptBatch:
 		return ExitVerification

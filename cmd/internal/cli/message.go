@@ -15,18 +15,22 @@ import (
 // JSONMessage is a message as one line of JSON. What is not UTF-8 stands in
 // base64 in the field of that name, so that writing and reading it is exact.
 type JSONMessage struct {
-	Topic       string       `json:"topic,omitempty"`
-	Queue       *int         `json:"queue,omitempty"`
-	Offset      *int64       `json:"offset,omitempty"`
-	TimestampMS *int64       `json:"timestamp_ms,omitempty"`
-	Key         *string      `json:"key,omitempty"`
-	KeyBase64   []byte       `json:"key_base64,omitempty"`
-	Tag         string       `json:"tag,omitempty"`
-	Headers     []JSONHeader `json:"headers,omitempty"`
-	Value       *string      `json:"value,omitempty"`
-	ValueBase64 []byte       `json:"value_base64,omitempty"`
-	LedgerIndex int64        `json:"ledger_index,omitempty"`
-	Term        int64        `json:"term,omitempty"`
+	Topic       string  `json:"topic,omitempty"`
+	Queue       *int    `json:"queue,omitempty"`
+	Offset      *int64  `json:"offset,omitempty"`
+	TimestampMS *int64  `json:"timestamp_ms,omitempty"`
+	Key         *string `json:"key,omitempty"`
+	KeyBase64   []byte  `json:"key_base64,omitempty"`
+	Tag         string  `json:"tag,omitempty"`
+	MessageID   string  `json:"message_id,omitempty"`
+	// MessageGroup is the group in whose order the message stands.
+	MessageGroup string       `json:"message_group,omitempty"`
+	Headers      []JSONHeader `json:"headers,omitempty"`
+	Value        *string      `json:"value,omitempty"`
+	ValueBase64  []byte       `json:"value_base64,omitempty"`
+	DeliverAtMS  *int64       `json:"deliver_at_ms,omitempty"`
+	LedgerIndex  int64        `json:"ledger_index,omitempty"`
+	Term         int64        `json:"term,omitempty"`
 }
 
 // JSONHeader is one user header.
@@ -41,21 +45,26 @@ func ToJSON(m *client.Message) *JSONMessage {
 	ms := m.Timestamp.UnixMilli()
 	j := &JSONMessage{
 		Topic: m.Topic, Queue: m.Queue, Offset: &m.Offset, TimestampMS: &ms,
-		Tag: m.Tag, LedgerIndex: m.LedgerIndex, Term: m.Term,
+		Tag: m.Tag, MessageID: m.ID, MessageGroup: m.MessageGroup, LedgerIndex: m.LedgerIndex, Term: m.Term,
+	}
+	if !m.DeliverAt.IsZero() {
+		at := m.DeliverAt.UnixMilli()
+		j.DeliverAtMS = &at
 	}
 	if m.Key != nil {
-		j.Key, j.KeyBase64 = split(m.Key)
+		j.Key, j.KeyBase64 = SplitText(m.Key)
 	}
-	j.Value, j.ValueBase64 = split(m.Value)
+	j.Value, j.ValueBase64 = SplitText(m.Value)
 	for _, h := range m.Headers {
 		jh := JSONHeader{Key: h.Key}
-		jh.Value, jh.ValueBase64 = split(h.Value)
+		jh.Value, jh.ValueBase64 = SplitText(h.Value)
 		j.Headers = append(j.Headers, jh)
 	}
 	return j
 }
 
-func split(b []byte) (*string, []byte) {
+// SplitText returns what is UTF-8 as text, and anything else as it is, for base64.
+func SplitText(b []byte) (*string, []byte) {
 	if utf8.Valid(b) {
 		s := string(b)
 		return &s, nil
@@ -75,7 +84,7 @@ func FromJSON(line []byte) (client.Message, error) {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return client.Message{}, errors.New("more than one JSON value in the line")
 	}
-	m := client.Message{Queue: j.Queue, Tag: j.Tag}
+	m := client.Message{Queue: j.Queue, Tag: j.Tag, ID: j.MessageID, MessageGroup: j.MessageGroup}
 	var err error
 	if j.Key != nil || j.KeyBase64 != nil {
 		m.Key, err = join("key", j.Key, j.KeyBase64)
@@ -93,6 +102,9 @@ func FromJSON(line []byte) (client.Message, error) {
 	}
 	if j.TimestampMS != nil {
 		m.Timestamp = time.UnixMilli(*j.TimestampMS)
+	}
+	if j.DeliverAtMS != nil {
+		m.DeliverAt = time.UnixMilli(*j.DeliverAtMS)
 	}
 	return m, err
 }

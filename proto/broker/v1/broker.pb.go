@@ -28,6 +28,115 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// MessageType is which messages a topic takes.
+type MessageType int32
+
+const (
+	// MESSAGE_TYPE_UNSPECIFIED stands for all of them: the topic is MIXED.
+	MessageType_MESSAGE_TYPE_UNSPECIFIED MessageType = 0
+	MessageType_MESSAGE_TYPE_NORMAL      MessageType = 1
+	// MESSAGE_TYPE_FIFO: messages with a message group, in the order of each group.
+	MessageType_MESSAGE_TYPE_FIFO        MessageType = 2
+	MessageType_MESSAGE_TYPE_DELAY       MessageType = 3
+	MessageType_MESSAGE_TYPE_TRANSACTION MessageType = 4
+)
+
+// Enum value maps for MessageType.
+var (
+	MessageType_name = map[int32]string{
+		0: "MESSAGE_TYPE_UNSPECIFIED",
+		1: "MESSAGE_TYPE_NORMAL",
+		2: "MESSAGE_TYPE_FIFO",
+		3: "MESSAGE_TYPE_DELAY",
+		4: "MESSAGE_TYPE_TRANSACTION",
+	}
+	MessageType_value = map[string]int32{
+		"MESSAGE_TYPE_UNSPECIFIED": 0,
+		"MESSAGE_TYPE_NORMAL":      1,
+		"MESSAGE_TYPE_FIFO":        2,
+		"MESSAGE_TYPE_DELAY":       3,
+		"MESSAGE_TYPE_TRANSACTION": 4,
+	}
+)
+
+func (x MessageType) Enum() *MessageType {
+	p := new(MessageType)
+	*p = x
+	return p
+}
+
+func (x MessageType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (MessageType) Descriptor() protoreflect.EnumDescriptor {
+	return file_broker_v1_broker_proto_enumTypes[0].Descriptor()
+}
+
+func (MessageType) Type() protoreflect.EnumType {
+	return &file_broker_v1_broker_proto_enumTypes[0]
+}
+
+func (x MessageType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use MessageType.Descriptor instead.
+func (MessageType) EnumDescriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{0}
+}
+
+// Kind is the language of the expression.
+type Filter_Kind int32
+
+const (
+	// KIND_UNSPECIFIED is refused.
+	Filter_KIND_UNSPECIFIED Filter_Kind = 0
+	Filter_KIND_TAG         Filter_Kind = 1
+	Filter_KIND_SQL92       Filter_Kind = 2
+)
+
+// Enum value maps for Filter_Kind.
+var (
+	Filter_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_TAG",
+		2: "KIND_SQL92",
+	}
+	Filter_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_TAG":         1,
+		"KIND_SQL92":       2,
+	}
+)
+
+func (x Filter_Kind) Enum() *Filter_Kind {
+	p := new(Filter_Kind)
+	*p = x
+	return p
+}
+
+func (x Filter_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Filter_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_broker_v1_broker_proto_enumTypes[1].Descriptor()
+}
+
+func (Filter_Kind) Type() protoreflect.EnumType {
+	return &file_broker_v1_broker_proto_enumTypes[1]
+}
+
+func (x Filter_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Filter_Kind.Descriptor instead.
+func (Filter_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{7, 0}
+}
+
 type PublishStreamRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// frame numbers the frames of a stream from 1; the answer repeats it.
@@ -230,14 +339,18 @@ type BatchResult struct {
 	// error is absent when the batch is stored: on disk on a majority, applied.
 	Error *ErrorDetail `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
 	// base_offset is the queue offset of the batch's first record; -1 when the
-	// batch is a duplicate that is older than the window which remembers offsets.
+	// batch has none yet (handle is set then), or is a duplicate that is older than
+	// the window which remembers offsets.
 	BaseOffset int64 `protobuf:"varint,2,opt,name=base_offset,json=baseOffset,proto3" json:"base_offset,omitempty"`
 	// ledger_index and term name the entry that holds the batch; -1 and 0 for a
 	// duplicate, whose entry is an earlier one.
 	LedgerIndex int64 `protobuf:"varint,3,opt,name=ledger_index,json=ledgerIndex,proto3" json:"ledger_index,omitempty"`
 	Term        int64 `protobuf:"varint,4,opt,name=term,proto3" json:"term,omitempty"`
 	// duplicate is set when this batch was stored before: an earlier try won.
-	Duplicate     bool `protobuf:"varint,5,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
+	Duplicate bool `protobuf:"varint,5,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
+	// handle is set when the batch waits for its delivery time (Recall takes it) or
+	// for the end of its transaction (EndTransaction takes it).
+	Handle        string `protobuf:"bytes,6,opt,name=handle,proto3" json:"handle,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -305,6 +418,13 @@ func (x *BatchResult) GetDuplicate() bool {
 		return x.Duplicate
 	}
 	return false
+}
+
+func (x *BatchResult) GetHandle() string {
+	if x != nil {
+		return x.Handle
+	}
+	return ""
 }
 
 // ErrorDetail is an error inside an answer that is not an error as a whole.
@@ -400,7 +520,13 @@ type PullRequest struct {
 	MaxWaitMs int32 `protobuf:"varint,5,opt,name=max_wait_ms,json=maxWaitMs,proto3" json:"max_wait_ms,omitempty"`
 	// queue_id, if it is not 0, is the broker's number of the queue that is meant: a
 	// topic that was deleted and made anew under the name is answered UNKNOWN_QUEUE.
-	QueueId       uint32 `protobuf:"varint,6,opt,name=queue_id,json=queueId,proto3" json:"queue_id,omitempty"`
+	QueueId uint32 `protobuf:"varint,6,opt,name=queue_id,json=queueId,proto3" json:"queue_id,omitempty"`
+	// filter says which messages are wanted; absent: all. The answer may be empty before
+	// max_wait_ms is over: next_offset tells how far the broker has looked.
+	Filter *Filter `protobuf:"bytes,20,opt,name=filter,proto3" json:"filter,omitempty"`
+	// group is the consumer group that reads, if one does: while it is paused, nothing is
+	// given to it.
+	Group         string `protobuf:"bytes,70,opt,name=group,proto3" json:"group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -477,21 +603,91 @@ func (x *PullRequest) GetQueueId() uint32 {
 	return 0
 }
 
+func (x *PullRequest) GetFilter() *Filter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *PullRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+// Filter says which messages a consumer wants (docs/filters.md).
+type Filter struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          Filter_Kind            `protobuf:"varint,1,opt,name=kind,proto3,enum=broker.v1.Filter_Kind" json:"kind,omitempty"`
+	Expression    string                 `protobuf:"bytes,2,opt,name=expression,proto3" json:"expression,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Filter) Reset() {
+	*x = Filter{}
+	mi := &file_broker_v1_broker_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Filter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Filter) ProtoMessage() {}
+
+func (x *Filter) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Filter.ProtoReflect.Descriptor instead.
+func (*Filter) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Filter) GetKind() Filter_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Filter_KIND_UNSPECIFIED
+}
+
+func (x *Filter) GetExpression() string {
+	if x != nil {
+		return x.Expression
+	}
+	return ""
+}
+
 type PullResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// first_offset is the queue's oldest offset, end_offset the next one to be given.
 	FirstOffset int64 `protobuf:"varint,1,opt,name=first_offset,json=firstOffset,proto3" json:"first_offset,omitempty"`
 	EndOffset   int64 `protobuf:"varint,2,opt,name=end_offset,json=endOffset,proto3" json:"end_offset,omitempty"`
 	// infos stand in the order of the batches.
-	Infos         []*BatchInfo `protobuf:"bytes,3,rep,name=infos,proto3" json:"infos,omitempty"`
-	Batches       []byte       `protobuf:"bytes,15,opt,name=batches,proto3" json:"batches,omitempty"`
+	Infos   []*BatchInfo `protobuf:"bytes,3,rep,name=infos,proto3" json:"infos,omitempty"`
+	Batches []byte       `protobuf:"bytes,15,opt,name=batches,proto3" json:"batches,omitempty"`
+	// next_offset is where the next pull goes on: of what lies below and did not come,
+	// nothing matches the filter. 0 without a filter.
+	NextOffset    int64 `protobuf:"varint,20,opt,name=next_offset,json=nextOffset,proto3" json:"next_offset,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_broker_v1_broker_proto_msgTypes[7]
+	mi := &file_broker_v1_broker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +699,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[7]
+	mi := &file_broker_v1_broker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +712,7 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{7}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PullResponse) GetFirstOffset() int64 {
@@ -547,6 +743,13 @@ func (x *PullResponse) GetBatches() []byte {
 	return nil
 }
 
+func (x *PullResponse) GetNextOffset() int64 {
+	if x != nil {
+		return x.NextOffset
+	}
+	return 0
+}
+
 // BatchInfo is what a broker knows of a batch beside its bytes.
 type BatchInfo struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -555,13 +758,16 @@ type BatchInfo struct {
 	Term        int64                  `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
 	// append_time_unix_ms is the leader's clock when it took the batch.
 	AppendTimeUnixMs int64 `protobuf:"varint,4,opt,name=append_time_unix_ms,json=appendTimeUnixMs,proto3" json:"append_time_unix_ms,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// matches has one bit per record, the first one the lowest of the first byte: set for
+	// those that match the filter. Empty: all of them do. The batch is always whole.
+	Matches       []byte `protobuf:"bytes,20,opt,name=matches,proto3" json:"matches,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BatchInfo) Reset() {
 	*x = BatchInfo{}
-	mi := &file_broker_v1_broker_proto_msgTypes[8]
+	mi := &file_broker_v1_broker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -573,7 +779,7 @@ func (x *BatchInfo) String() string {
 func (*BatchInfo) ProtoMessage() {}
 
 func (x *BatchInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[8]
+	mi := &file_broker_v1_broker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -586,7 +792,7 @@ func (x *BatchInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchInfo.ProtoReflect.Descriptor instead.
 func (*BatchInfo) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{8}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *BatchInfo) GetBaseOffset() int64 {
@@ -617,6 +823,13 @@ func (x *BatchInfo) GetAppendTimeUnixMs() int64 {
 	return 0
 }
 
+func (x *BatchInfo) GetMatches() []byte {
+	if x != nil {
+		return x.Matches
+	}
+	return nil
+}
+
 type PullStreamRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The first message names topic, queue and offset; later ones only add credit.
@@ -626,14 +839,18 @@ type PullStreamRequest struct {
 	// credit_bytes is how many more bytes the client is ready to take.
 	CreditBytes int64 `protobuf:"varint,4,opt,name=credit_bytes,json=creditBytes,proto3" json:"credit_bytes,omitempty"`
 	// queue_id as in PullRequest; in the first message only.
-	QueueId       uint32 `protobuf:"varint,5,opt,name=queue_id,json=queueId,proto3" json:"queue_id,omitempty"`
+	QueueId uint32 `protobuf:"varint,5,opt,name=queue_id,json=queueId,proto3" json:"queue_id,omitempty"`
+	// filter as in PullRequest; in the first message only.
+	Filter *Filter `protobuf:"bytes,20,opt,name=filter,proto3" json:"filter,omitempty"`
+	// group as in PullRequest; in the first message only.
+	Group         string `protobuf:"bytes,70,opt,name=group,proto3" json:"group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PullStreamRequest) Reset() {
 	*x = PullStreamRequest{}
-	mi := &file_broker_v1_broker_proto_msgTypes[9]
+	mi := &file_broker_v1_broker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -645,7 +862,7 @@ func (x *PullStreamRequest) String() string {
 func (*PullStreamRequest) ProtoMessage() {}
 
 func (x *PullStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[9]
+	mi := &file_broker_v1_broker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -658,7 +875,7 @@ func (x *PullStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullStreamRequest.ProtoReflect.Descriptor instead.
 func (*PullStreamRequest) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{9}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PullStreamRequest) GetTopic() string {
@@ -696,19 +913,36 @@ func (x *PullStreamRequest) GetQueueId() uint32 {
 	return 0
 }
 
+func (x *PullStreamRequest) GetFilter() *Filter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *PullStreamRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
 type PullStreamResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	FirstOffset   int64                  `protobuf:"varint,1,opt,name=first_offset,json=firstOffset,proto3" json:"first_offset,omitempty"`
-	EndOffset     int64                  `protobuf:"varint,2,opt,name=end_offset,json=endOffset,proto3" json:"end_offset,omitempty"`
-	Infos         []*BatchInfo           `protobuf:"bytes,3,rep,name=infos,proto3" json:"infos,omitempty"`
-	Batches       []byte                 `protobuf:"bytes,15,opt,name=batches,proto3" json:"batches,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	FirstOffset int64                  `protobuf:"varint,1,opt,name=first_offset,json=firstOffset,proto3" json:"first_offset,omitempty"`
+	EndOffset   int64                  `protobuf:"varint,2,opt,name=end_offset,json=endOffset,proto3" json:"end_offset,omitempty"`
+	Infos       []*BatchInfo           `protobuf:"bytes,3,rep,name=infos,proto3" json:"infos,omitempty"`
+	Batches     []byte                 `protobuf:"bytes,15,opt,name=batches,proto3" json:"batches,omitempty"`
+	// next_offset as in PullResponse. With a filter, an answer may have no batches: it
+	// only tells how far the broker has looked.
+	NextOffset    int64 `protobuf:"varint,20,opt,name=next_offset,json=nextOffset,proto3" json:"next_offset,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PullStreamResponse) Reset() {
 	*x = PullStreamResponse{}
-	mi := &file_broker_v1_broker_proto_msgTypes[10]
+	mi := &file_broker_v1_broker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -720,7 +954,7 @@ func (x *PullStreamResponse) String() string {
 func (*PullStreamResponse) ProtoMessage() {}
 
 func (x *PullStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[10]
+	mi := &file_broker_v1_broker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -733,7 +967,7 @@ func (x *PullStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullStreamResponse.ProtoReflect.Descriptor instead.
 func (*PullStreamResponse) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{10}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PullStreamResponse) GetFirstOffset() int64 {
@@ -764,19 +998,31 @@ func (x *PullStreamResponse) GetBatches() []byte {
 	return nil
 }
 
+func (x *PullStreamResponse) GetNextOffset() int64 {
+	if x != nil {
+		return x.NextOffset
+	}
+	return 0
+}
+
 type RegisterProducerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// name keeps an identity over restarts; empty gives a new one each time.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// request_id makes a retry of this request harmless.
-	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// continues_id and continues_epoch are what a named producer that goes on has had
+	// until now: PRODUCER_FENCED if the name has been registered since. id 0: it begins,
+	// and fences whoever had the name.
+	ContinuesId    uint64 `protobuf:"varint,3,opt,name=continues_id,json=continuesId,proto3" json:"continues_id,omitempty"`
+	ContinuesEpoch uint32 `protobuf:"varint,4,opt,name=continues_epoch,json=continuesEpoch,proto3" json:"continues_epoch,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *RegisterProducerRequest) Reset() {
 	*x = RegisterProducerRequest{}
-	mi := &file_broker_v1_broker_proto_msgTypes[11]
+	mi := &file_broker_v1_broker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -788,7 +1034,7 @@ func (x *RegisterProducerRequest) String() string {
 func (*RegisterProducerRequest) ProtoMessage() {}
 
 func (x *RegisterProducerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[11]
+	mi := &file_broker_v1_broker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -801,7 +1047,7 @@ func (x *RegisterProducerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterProducerRequest.ProtoReflect.Descriptor instead.
 func (*RegisterProducerRequest) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{11}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RegisterProducerRequest) GetName() string {
@@ -818,6 +1064,20 @@ func (x *RegisterProducerRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *RegisterProducerRequest) GetContinuesId() uint64 {
+	if x != nil {
+		return x.ContinuesId
+	}
+	return 0
+}
+
+func (x *RegisterProducerRequest) GetContinuesEpoch() uint32 {
+	if x != nil {
+		return x.ContinuesEpoch
+	}
+	return 0
+}
+
 type RegisterProducerResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ProducerId    uint64                 `protobuf:"varint,1,opt,name=producer_id,json=producerId,proto3" json:"producer_id,omitempty"`
@@ -828,7 +1088,7 @@ type RegisterProducerResponse struct {
 
 func (x *RegisterProducerResponse) Reset() {
 	*x = RegisterProducerResponse{}
-	mi := &file_broker_v1_broker_proto_msgTypes[12]
+	mi := &file_broker_v1_broker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -840,7 +1100,7 @@ func (x *RegisterProducerResponse) String() string {
 func (*RegisterProducerResponse) ProtoMessage() {}
 
 func (x *RegisterProducerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[12]
+	mi := &file_broker_v1_broker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -853,7 +1113,7 @@ func (x *RegisterProducerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterProducerResponse.ProtoReflect.Descriptor instead.
 func (*RegisterProducerResponse) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{12}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RegisterProducerResponse) GetProducerId() uint64 {
@@ -878,7 +1138,7 @@ type WatchLeaderRequest struct {
 
 func (x *WatchLeaderRequest) Reset() {
 	*x = WatchLeaderRequest{}
-	mi := &file_broker_v1_broker_proto_msgTypes[13]
+	mi := &file_broker_v1_broker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -890,7 +1150,7 @@ func (x *WatchLeaderRequest) String() string {
 func (*WatchLeaderRequest) ProtoMessage() {}
 
 func (x *WatchLeaderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[13]
+	mi := &file_broker_v1_broker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -903,7 +1163,7 @@ func (x *WatchLeaderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchLeaderRequest.ProtoReflect.Descriptor instead.
 func (*WatchLeaderRequest) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{13}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{14}
 }
 
 type WatchLeaderResponse struct {
@@ -922,7 +1182,7 @@ type WatchLeaderResponse struct {
 
 func (x *WatchLeaderResponse) Reset() {
 	*x = WatchLeaderResponse{}
-	mi := &file_broker_v1_broker_proto_msgTypes[14]
+	mi := &file_broker_v1_broker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -934,7 +1194,7 @@ func (x *WatchLeaderResponse) String() string {
 func (*WatchLeaderResponse) ProtoMessage() {}
 
 func (x *WatchLeaderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[14]
+	mi := &file_broker_v1_broker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -947,7 +1207,7 @@ func (x *WatchLeaderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchLeaderResponse.ProtoReflect.Descriptor instead.
 func (*WatchLeaderResponse) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{14}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *WatchLeaderResponse) GetLeader() string {
@@ -995,7 +1255,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_broker_v1_broker_proto_msgTypes[15]
+	mi := &file_broker_v1_broker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1267,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[15]
+	mi := &file_broker_v1_broker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1280,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{15}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Member) GetId() string {
@@ -1038,17 +1298,22 @@ func (x *Member) GetClientAddr() string {
 }
 
 type CreateTopicRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Queues        uint32                 `protobuf:"varint,2,opt,name=queues,proto3" json:"queues,omitempty"`
-	RequestId     string                 `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Name      string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Queues    uint32                 `protobuf:"varint,2,opt,name=queues,proto3" json:"queues,omitempty"`
+	RequestId string                 `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// key_index makes its messages be found by key and id without a scan. It costs
+	// storage and time per message (docs/performance.md).
+	KeyIndex bool `protobuf:"varint,70,opt,name=key_index,json=keyIndex,proto3" json:"key_index,omitempty"`
+	// settings that are not there are their defaults.
+	Settings      *TopicSettings `protobuf:"bytes,4,opt,name=settings,proto3" json:"settings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateTopicRequest) Reset() {
 	*x = CreateTopicRequest{}
-	mi := &file_broker_v1_broker_proto_msgTypes[16]
+	mi := &file_broker_v1_broker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1060,7 +1325,7 @@ func (x *CreateTopicRequest) String() string {
 func (*CreateTopicRequest) ProtoMessage() {}
 
 func (x *CreateTopicRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[16]
+	mi := &file_broker_v1_broker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1073,7 +1338,7 @@ func (x *CreateTopicRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTopicRequest.ProtoReflect.Descriptor instead.
 func (*CreateTopicRequest) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{16}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CreateTopicRequest) GetName() string {
@@ -1097,6 +1362,461 @@ func (x *CreateTopicRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *CreateTopicRequest) GetKeyIndex() bool {
+	if x != nil {
+		return x.KeyIndex
+	}
+	return false
+}
+
+func (x *CreateTopicRequest) GetSettings() *TopicSettings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+// TopicSettings is how a topic is. In AlterTopic, what is not there stays as it is.
+type TopicSettings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Type  *MessageType           `protobuf:"varint,1,opt,name=type,proto3,enum=broker.v1.MessageType,oneof" json:"type,omitempty"`
+	// max_message_bytes bounds the records of one batch before compression, and so each
+	// message; 0: the brokers' limits.max_batch_bytes alone.
+	MaxMessageBytes *uint32 `protobuf:"varint,2,opt,name=max_message_bytes,json=maxMessageBytes,proto3,oneof" json:"max_message_bytes,omitempty"`
+	// retention_ms is for how long messages are served; 0: as long as the ledger has them.
+	RetentionMs *int64 `protobuf:"varint,3,opt,name=retention_ms,json=retentionMs,proto3,oneof" json:"retention_ms,omitempty"`
+	// retention_messages is how many of the newest messages of each queue are served; 0: all.
+	RetentionMessages *int64 `protobuf:"varint,4,opt,name=retention_messages,json=retentionMessages,proto3,oneof" json:"retention_messages,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *TopicSettings) Reset() {
+	*x = TopicSettings{}
+	mi := &file_broker_v1_broker_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopicSettings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopicSettings) ProtoMessage() {}
+
+func (x *TopicSettings) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopicSettings.ProtoReflect.Descriptor instead.
+func (*TopicSettings) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *TopicSettings) GetType() MessageType {
+	if x != nil && x.Type != nil {
+		return *x.Type
+	}
+	return MessageType_MESSAGE_TYPE_UNSPECIFIED
+}
+
+func (x *TopicSettings) GetMaxMessageBytes() uint32 {
+	if x != nil && x.MaxMessageBytes != nil {
+		return *x.MaxMessageBytes
+	}
+	return 0
+}
+
+func (x *TopicSettings) GetRetentionMs() int64 {
+	if x != nil && x.RetentionMs != nil {
+		return *x.RetentionMs
+	}
+	return 0
+}
+
+func (x *TopicSettings) GetRetentionMessages() int64 {
+	if x != nil && x.RetentionMessages != nil {
+		return *x.RetentionMessages
+	}
+	return 0
+}
+
+type AlterTopicRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Name      string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// queues is how many it shall have, no fewer than it has; 0: as it is.
+	Queues        uint32         `protobuf:"varint,3,opt,name=queues,proto3" json:"queues,omitempty"`
+	Settings      *TopicSettings `protobuf:"bytes,4,opt,name=settings,proto3" json:"settings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlterTopicRequest) Reset() {
+	*x = AlterTopicRequest{}
+	mi := &file_broker_v1_broker_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlterTopicRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlterTopicRequest) ProtoMessage() {}
+
+func (x *AlterTopicRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlterTopicRequest.ProtoReflect.Descriptor instead.
+func (*AlterTopicRequest) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *AlterTopicRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AlterTopicRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *AlterTopicRequest) GetQueues() uint32 {
+	if x != nil {
+		return x.Queues
+	}
+	return 0
+}
+
+func (x *AlterTopicRequest) GetSettings() *TopicSettings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+type AlterTopicResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         *Topic                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlterTopicResponse) Reset() {
+	*x = AlterTopicResponse{}
+	mi := &file_broker_v1_broker_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlterTopicResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlterTopicResponse) ProtoMessage() {}
+
+func (x *AlterTopicResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlterTopicResponse.ProtoReflect.Descriptor instead.
+func (*AlterTopicResponse) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *AlterTopicResponse) GetTopic() *Topic {
+	if x != nil {
+		return x.Topic
+	}
+	return nil
+}
+
+type TrimTopicRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// queues are where to begin, those that are named.
+	Queues        []*TrimmedQueue `protobuf:"bytes,2,rep,name=queues,proto3" json:"queues,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrimTopicRequest) Reset() {
+	*x = TrimTopicRequest{}
+	mi := &file_broker_v1_broker_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrimTopicRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrimTopicRequest) ProtoMessage() {}
+
+func (x *TrimTopicRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrimTopicRequest.ProtoReflect.Descriptor instead.
+func (*TrimTopicRequest) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *TrimTopicRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *TrimTopicRequest) GetQueues() []*TrimmedQueue {
+	if x != nil {
+		return x.Queues
+	}
+	return nil
+}
+
+type TrimmedQueue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// queue is its number in the topic; queue_id, if it is not 0, as in PullRequest.
+	Queue   uint32 `protobuf:"varint,1,opt,name=queue,proto3" json:"queue,omitempty"`
+	QueueId uint32 `protobuf:"varint,3,opt,name=queue_id,json=queueId,proto3" json:"queue_id,omitempty"`
+	// offset is the oldest one to keep, at most the queue's end.
+	Offset        int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrimmedQueue) Reset() {
+	*x = TrimmedQueue{}
+	mi := &file_broker_v1_broker_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrimmedQueue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrimmedQueue) ProtoMessage() {}
+
+func (x *TrimmedQueue) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrimmedQueue.ProtoReflect.Descriptor instead.
+func (*TrimmedQueue) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *TrimmedQueue) GetQueue() uint32 {
+	if x != nil {
+		return x.Queue
+	}
+	return 0
+}
+
+func (x *TrimmedQueue) GetQueueId() uint32 {
+	if x != nil {
+		return x.QueueId
+	}
+	return 0
+}
+
+func (x *TrimmedQueue) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+type TrimTopicResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Queues        []*Queue               `protobuf:"bytes,1,rep,name=queues,proto3" json:"queues,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrimTopicResponse) Reset() {
+	*x = TrimTopicResponse{}
+	mi := &file_broker_v1_broker_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrimTopicResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrimTopicResponse) ProtoMessage() {}
+
+func (x *TrimTopicResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrimTopicResponse.ProtoReflect.Descriptor instead.
+func (*TrimTopicResponse) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *TrimTopicResponse) GetQueues() []*Queue {
+	if x != nil {
+		return x.Queues
+	}
+	return nil
+}
+
+type UndeleteTopicRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId     string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndeleteTopicRequest) Reset() {
+	*x = UndeleteTopicRequest{}
+	mi := &file_broker_v1_broker_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndeleteTopicRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndeleteTopicRequest) ProtoMessage() {}
+
+func (x *UndeleteTopicRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndeleteTopicRequest.ProtoReflect.Descriptor instead.
+func (*UndeleteTopicRequest) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *UndeleteTopicRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UndeleteTopicRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+type UndeleteTopicResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         *Topic                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndeleteTopicResponse) Reset() {
+	*x = UndeleteTopicResponse{}
+	mi := &file_broker_v1_broker_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndeleteTopicResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndeleteTopicResponse) ProtoMessage() {}
+
+func (x *UndeleteTopicResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndeleteTopicResponse.ProtoReflect.Descriptor instead.
+func (*UndeleteTopicResponse) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *UndeleteTopicResponse) GetTopic() *Topic {
+	if x != nil {
+		return x.Topic
+	}
+	return nil
+}
+
 type CreateTopicResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Topic         *Topic                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
@@ -1106,7 +1826,7 @@ type CreateTopicResponse struct {
 
 func (x *CreateTopicResponse) Reset() {
 	*x = CreateTopicResponse{}
-	mi := &file_broker_v1_broker_proto_msgTypes[17]
+	mi := &file_broker_v1_broker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1838,7 @@ func (x *CreateTopicResponse) String() string {
 func (*CreateTopicResponse) ProtoMessage() {}
 
 func (x *CreateTopicResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[17]
+	mi := &file_broker_v1_broker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1851,7 @@ func (x *CreateTopicResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTopicResponse.ProtoReflect.Descriptor instead.
 func (*CreateTopicResponse) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{17}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CreateTopicResponse) GetTopic() *Topic {
@@ -1142,16 +1862,19 @@ func (x *CreateTopicResponse) GetTopic() *Topic {
 }
 
 type DeleteTopicRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	RequestId     string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Name      string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// grace_ms is for how long the topic can be had back; 0: it is gone at once; absent:
+	// the brokers' topics.delete_grace.
+	GraceMs       *int64 `protobuf:"varint,3,opt,name=grace_ms,json=graceMs,proto3,oneof" json:"grace_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeleteTopicRequest) Reset() {
 	*x = DeleteTopicRequest{}
-	mi := &file_broker_v1_broker_proto_msgTypes[18]
+	mi := &file_broker_v1_broker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1163,7 +1886,7 @@ func (x *DeleteTopicRequest) String() string {
 func (*DeleteTopicRequest) ProtoMessage() {}
 
 func (x *DeleteTopicRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[18]
+	mi := &file_broker_v1_broker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1176,7 +1899,7 @@ func (x *DeleteTopicRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTopicRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTopicRequest) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{18}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DeleteTopicRequest) GetName() string {
@@ -1193,15 +1916,24 @@ func (x *DeleteTopicRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *DeleteTopicRequest) GetGraceMs() int64 {
+	if x != nil && x.GraceMs != nil {
+		return *x.GraceMs
+	}
+	return 0
+}
+
 type DeleteTopicResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// undelete_until_unix_ms is until when it can be had back; 0: it is gone.
+	UndeleteUntilUnixMs int64 `protobuf:"varint,1,opt,name=undelete_until_unix_ms,json=undeleteUntilUnixMs,proto3" json:"undelete_until_unix_ms,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *DeleteTopicResponse) Reset() {
 	*x = DeleteTopicResponse{}
-	mi := &file_broker_v1_broker_proto_msgTypes[19]
+	mi := &file_broker_v1_broker_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1213,7 +1945,7 @@ func (x *DeleteTopicResponse) String() string {
 func (*DeleteTopicResponse) ProtoMessage() {}
 
 func (x *DeleteTopicResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[19]
+	mi := &file_broker_v1_broker_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1226,18 +1958,27 @@ func (x *DeleteTopicResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTopicResponse.ProtoReflect.Descriptor instead.
 func (*DeleteTopicResponse) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{19}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *DeleteTopicResponse) GetUndeleteUntilUnixMs() int64 {
+	if x != nil {
+		return x.UndeleteUntilUnixMs
+	}
+	return 0
 }
 
 type ListTopicsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// deleted asks for deleted topics that can be had back, too.
+	Deleted       bool `protobuf:"varint,1,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListTopicsRequest) Reset() {
 	*x = ListTopicsRequest{}
-	mi := &file_broker_v1_broker_proto_msgTypes[20]
+	mi := &file_broker_v1_broker_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1990,7 @@ func (x *ListTopicsRequest) String() string {
 func (*ListTopicsRequest) ProtoMessage() {}
 
 func (x *ListTopicsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[20]
+	mi := &file_broker_v1_broker_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +2003,14 @@ func (x *ListTopicsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTopicsRequest.ProtoReflect.Descriptor instead.
 func (*ListTopicsRequest) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{20}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ListTopicsRequest) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
 }
 
 type ListTopicsResponse struct {
@@ -1274,7 +2022,7 @@ type ListTopicsResponse struct {
 
 func (x *ListTopicsResponse) Reset() {
 	*x = ListTopicsResponse{}
-	mi := &file_broker_v1_broker_proto_msgTypes[21]
+	mi := &file_broker_v1_broker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +2034,7 @@ func (x *ListTopicsResponse) String() string {
 func (*ListTopicsResponse) ProtoMessage() {}
 
 func (x *ListTopicsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[21]
+	mi := &file_broker_v1_broker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +2047,7 @@ func (x *ListTopicsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTopicsResponse.ProtoReflect.Descriptor instead.
 func (*ListTopicsResponse) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{21}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListTopicsResponse) GetTopics() []*Topic {
@@ -1310,15 +2058,17 @@ func (x *ListTopicsResponse) GetTopics() []*Topic {
 }
 
 type DescribeTopicRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// groups asks who reads the topic.
+	Groups        bool `protobuf:"varint,2,opt,name=groups,proto3" json:"groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DescribeTopicRequest) Reset() {
 	*x = DescribeTopicRequest{}
-	mi := &file_broker_v1_broker_proto_msgTypes[22]
+	mi := &file_broker_v1_broker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1330,7 +2080,7 @@ func (x *DescribeTopicRequest) String() string {
 func (*DescribeTopicRequest) ProtoMessage() {}
 
 func (x *DescribeTopicRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[22]
+	mi := &file_broker_v1_broker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1343,7 +2093,7 @@ func (x *DescribeTopicRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeTopicRequest.ProtoReflect.Descriptor instead.
 func (*DescribeTopicRequest) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{22}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DescribeTopicRequest) GetName() string {
@@ -1353,17 +2103,27 @@ func (x *DescribeTopicRequest) GetName() string {
 	return ""
 }
 
+func (x *DescribeTopicRequest) GetGroups() bool {
+	if x != nil {
+		return x.Groups
+	}
+	return false
+}
+
 type DescribeTopicResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Topic         *Topic                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	Queues        []*Queue               `protobuf:"bytes,2,rep,name=queues,proto3" json:"queues,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Topic  *Topic                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Queues []*Queue               `protobuf:"bytes,2,rep,name=queues,proto3" json:"queues,omitempty"`
+	// groups are the consumer groups that have progress in its queues, by name, if they
+	// were asked for.
+	Groups        []string `protobuf:"bytes,3,rep,name=groups,proto3" json:"groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DescribeTopicResponse) Reset() {
 	*x = DescribeTopicResponse{}
-	mi := &file_broker_v1_broker_proto_msgTypes[23]
+	mi := &file_broker_v1_broker_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1375,7 +2135,7 @@ func (x *DescribeTopicResponse) String() string {
 func (*DescribeTopicResponse) ProtoMessage() {}
 
 func (x *DescribeTopicResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[23]
+	mi := &file_broker_v1_broker_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1388,7 +2148,7 @@ func (x *DescribeTopicResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeTopicResponse.ProtoReflect.Descriptor instead.
 func (*DescribeTopicResponse) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{23}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DescribeTopicResponse) GetTopic() *Topic {
@@ -1405,6 +2165,13 @@ func (x *DescribeTopicResponse) GetQueues() []*Queue {
 	return nil
 }
 
+func (x *DescribeTopicResponse) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
 type Topic struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1413,13 +2180,18 @@ type Topic struct {
 	// deleted and made again cannot land in the new one.
 	QueueIds      []uint32 `protobuf:"varint,2,rep,packed,name=queue_ids,json=queueIds,proto3" json:"queue_ids,omitempty"`
 	CreatedUnixMs int64    `protobuf:"varint,3,opt,name=created_unix_ms,json=createdUnixMs,proto3" json:"created_unix_ms,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// key_index is set when it has an index of its messages' keys and ids.
+	KeyIndex bool           `protobuf:"varint,70,opt,name=key_index,json=keyIndex,proto3" json:"key_index,omitempty"`
+	Settings *TopicSettings `protobuf:"bytes,4,opt,name=settings,proto3" json:"settings,omitempty"`
+	// undelete_until_unix_ms is set on a deleted topic: until when it can be had back.
+	UndeleteUntilUnixMs int64 `protobuf:"varint,5,opt,name=undelete_until_unix_ms,json=undeleteUntilUnixMs,proto3" json:"undelete_until_unix_ms,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Topic) Reset() {
 	*x = Topic{}
-	mi := &file_broker_v1_broker_proto_msgTypes[24]
+	mi := &file_broker_v1_broker_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +2203,7 @@ func (x *Topic) String() string {
 func (*Topic) ProtoMessage() {}
 
 func (x *Topic) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[24]
+	mi := &file_broker_v1_broker_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +2216,7 @@ func (x *Topic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Topic.ProtoReflect.Descriptor instead.
 func (*Topic) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{24}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Topic) GetName() string {
@@ -1468,6 +2240,27 @@ func (x *Topic) GetCreatedUnixMs() int64 {
 	return 0
 }
 
+func (x *Topic) GetKeyIndex() bool {
+	if x != nil {
+		return x.KeyIndex
+	}
+	return false
+}
+
+func (x *Topic) GetSettings() *TopicSettings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *Topic) GetUndeleteUntilUnixMs() int64 {
+	if x != nil {
+		return x.UndeleteUntilUnixMs
+	}
+	return 0
+}
+
 type Queue struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Queue         uint32                 `protobuf:"varint,1,opt,name=queue,proto3" json:"queue,omitempty"`
@@ -1479,7 +2272,7 @@ type Queue struct {
 
 func (x *Queue) Reset() {
 	*x = Queue{}
-	mi := &file_broker_v1_broker_proto_msgTypes[25]
+	mi := &file_broker_v1_broker_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +2284,7 @@ func (x *Queue) String() string {
 func (*Queue) ProtoMessage() {}
 
 func (x *Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[25]
+	mi := &file_broker_v1_broker_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +2297,7 @@ func (x *Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Queue.ProtoReflect.Descriptor instead.
 func (*Queue) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{25}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Queue) GetQueue() uint32 {
@@ -1538,7 +2331,7 @@ type TransferLeadershipRequest struct {
 
 func (x *TransferLeadershipRequest) Reset() {
 	*x = TransferLeadershipRequest{}
-	mi := &file_broker_v1_broker_proto_msgTypes[26]
+	mi := &file_broker_v1_broker_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1550,7 +2343,7 @@ func (x *TransferLeadershipRequest) String() string {
 func (*TransferLeadershipRequest) ProtoMessage() {}
 
 func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[26]
+	mi := &file_broker_v1_broker_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1563,7 +2356,7 @@ func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{26}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *TransferLeadershipRequest) GetTransferee() string {
@@ -1583,7 +2376,7 @@ type TransferLeadershipResponse struct {
 
 func (x *TransferLeadershipResponse) Reset() {
 	*x = TransferLeadershipResponse{}
-	mi := &file_broker_v1_broker_proto_msgTypes[27]
+	mi := &file_broker_v1_broker_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +2388,7 @@ func (x *TransferLeadershipResponse) String() string {
 func (*TransferLeadershipResponse) ProtoMessage() {}
 
 func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[27]
+	mi := &file_broker_v1_broker_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +2401,7 @@ func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{27}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *TransferLeadershipResponse) GetLeader() string {
@@ -1625,6 +2418,764 @@ func (x *TransferLeadershipResponse) GetTerm() int64 {
 	return 0
 }
 
+type ListMembersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// local asks for what the receiver knows, without asking the leader: then what
+	// only a leader knows is missing.
+	Local         bool `protobuf:"varint,1,opt,name=local,proto3" json:"local,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMembersRequest) Reset() {
+	*x = ListMembersRequest{}
+	mi := &file_broker_v1_broker_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMembersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMembersRequest) ProtoMessage() {}
+
+func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
+func (*ListMembersRequest) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ListMembersRequest) GetLocal() bool {
+	if x != nil {
+		return x.Local
+	}
+	return false
+}
+
+type ListMembersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Group *Group                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// node is who answers, leader who leads as far as it knows.
+	Node          string         `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	Leader        string         `protobuf:"bytes,3,opt,name=leader,proto3" json:"leader,omitempty"`
+	Members       []*GroupMember `protobuf:"bytes,4,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMembersResponse) Reset() {
+	*x = ListMembersResponse{}
+	mi := &file_broker_v1_broker_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMembersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMembersResponse) ProtoMessage() {}
+
+func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
+func (*ListMembersResponse) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ListMembersResponse) GetGroup() *Group {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *ListMembersResponse) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *ListMembersResponse) GetLeader() string {
+	if x != nil {
+		return x.Leader
+	}
+	return ""
+}
+
+func (x *ListMembersResponse) GetMembers() []*GroupMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+type AddMemberRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// peer_addr is the host:port at which the others reach the new member.
+	PeerAddr      string `protobuf:"bytes,2,opt,name=peer_addr,json=peerAddr,proto3" json:"peer_addr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddMemberRequest) Reset() {
+	*x = AddMemberRequest{}
+	mi := &file_broker_v1_broker_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddMemberRequest) ProtoMessage() {}
+
+func (x *AddMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddMemberRequest.ProtoReflect.Descriptor instead.
+func (*AddMemberRequest) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *AddMemberRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AddMemberRequest) GetPeerAddr() string {
+	if x != nil {
+		return x.PeerAddr
+	}
+	return ""
+}
+
+type AddMemberResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Change        *MemberChange          `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddMemberResponse) Reset() {
+	*x = AddMemberResponse{}
+	mi := &file_broker_v1_broker_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddMemberResponse) ProtoMessage() {}
+
+func (x *AddMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddMemberResponse.ProtoReflect.Descriptor instead.
+func (*AddMemberResponse) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *AddMemberResponse) GetChange() *MemberChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+type PromoteMemberRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromoteMemberRequest) Reset() {
+	*x = PromoteMemberRequest{}
+	mi := &file_broker_v1_broker_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteMemberRequest) ProtoMessage() {}
+
+func (x *PromoteMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteMemberRequest.ProtoReflect.Descriptor instead.
+func (*PromoteMemberRequest) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *PromoteMemberRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type PromoteMemberResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Change        *MemberChange          `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromoteMemberResponse) Reset() {
+	*x = PromoteMemberResponse{}
+	mi := &file_broker_v1_broker_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteMemberResponse) ProtoMessage() {}
+
+func (x *PromoteMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteMemberResponse.ProtoReflect.Descriptor instead.
+func (*PromoteMemberResponse) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *PromoteMemberResponse) GetChange() *MemberChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+type RemoveMemberRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMemberRequest) Reset() {
+	*x = RemoveMemberRequest{}
+	mi := &file_broker_v1_broker_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMemberRequest) ProtoMessage() {}
+
+func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
+func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *RemoveMemberRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type RemoveMemberResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Change        *MemberChange          `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMemberResponse) Reset() {
+	*x = RemoveMemberResponse{}
+	mi := &file_broker_v1_broker_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMemberResponse) ProtoMessage() {}
+
+func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
+func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *RemoveMemberResponse) GetChange() *MemberChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+// MemberChange is a change of the group that is committed.
+type MemberChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ledger_index and term name the entry; -1 and 0: it was so already.
+	LedgerIndex   int64 `protobuf:"varint,1,opt,name=ledger_index,json=ledgerIndex,proto3" json:"ledger_index,omitempty"`
+	Term          int64 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberChange) Reset() {
+	*x = MemberChange{}
+	mi := &file_broker_v1_broker_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberChange) ProtoMessage() {}
+
+func (x *MemberChange) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberChange.ProtoReflect.Descriptor instead.
+func (*MemberChange) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *MemberChange) GetLedgerIndex() int64 {
+	if x != nil {
+		return x.LedgerIndex
+	}
+	return 0
+}
+
+func (x *MemberChange) GetTerm() int64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+// Group is what is known of the group as a whole.
+type Group struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// changing is set while the newest change is not known to be committed.
+	Changing bool `protobuf:"varint,1,opt,name=changing,proto3" json:"changing,omitempty"`
+	// generation names the group since the last recovery without a majority; empty:
+	// there was none.
+	Generation    string      `protobuf:"bytes,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Recoveries    []*Recovery `protobuf:"bytes,3,rep,name=recoveries,proto3" json:"recoveries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Group) Reset() {
+	*x = Group{}
+	mi := &file_broker_v1_broker_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Group) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Group) ProtoMessage() {}
+
+func (x *Group) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Group.ProtoReflect.Descriptor instead.
+func (*Group) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *Group) GetChanging() bool {
+	if x != nil {
+		return x.Changing
+	}
+	return false
+}
+
+func (x *Group) GetGeneration() string {
+	if x != nil {
+		return x.Generation
+	}
+	return ""
+}
+
+func (x *Group) GetRecoveries() []*Recovery {
+	if x != nil {
+		return x.Recoveries
+	}
+	return nil
+}
+
+// Recovery is the record of one recovery without a majority
+// (docs/runbooks/majority-lost.md).
+type Recovery struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Generation string                 `protobuf:"bytes,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	TimeUnixMs int64                  `protobuf:"varint,2,opt,name=time_unix_ms,json=timeUnixMs,proto3" json:"time_unix_ms,omitempty"`
+	// member is on whose directory it was done.
+	Member string `protobuf:"bytes,3,opt,name=member,proto3" json:"member,omitempty"`
+	// before and after are the ids of the group.
+	Before []string `protobuf:"bytes,4,rep,name=before,proto3" json:"before,omitempty"`
+	After  []string `protobuf:"bytes,5,rep,name=after,proto3" json:"after,omitempty"`
+	Reason string   `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// end_index and end_term are the last entry that was there, committed or not;
+	// applied_index the last one that was known to be committed.
+	EndIndex      int64 `protobuf:"varint,7,opt,name=end_index,json=endIndex,proto3" json:"end_index,omitempty"`
+	EndTerm       int64 `protobuf:"varint,8,opt,name=end_term,json=endTerm,proto3" json:"end_term,omitempty"`
+	AppliedIndex  int64 `protobuf:"varint,9,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Recovery) Reset() {
+	*x = Recovery{}
+	mi := &file_broker_v1_broker_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Recovery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Recovery) ProtoMessage() {}
+
+func (x *Recovery) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Recovery.ProtoReflect.Descriptor instead.
+func (*Recovery) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *Recovery) GetGeneration() string {
+	if x != nil {
+		return x.Generation
+	}
+	return ""
+}
+
+func (x *Recovery) GetTimeUnixMs() int64 {
+	if x != nil {
+		return x.TimeUnixMs
+	}
+	return 0
+}
+
+func (x *Recovery) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *Recovery) GetBefore() []string {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *Recovery) GetAfter() []string {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *Recovery) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Recovery) GetEndIndex() int64 {
+	if x != nil {
+		return x.EndIndex
+	}
+	return 0
+}
+
+func (x *Recovery) GetEndTerm() int64 {
+	if x != nil {
+		return x.EndTerm
+	}
+	return 0
+}
+
+func (x *Recovery) GetAppliedIndex() int64 {
+	if x != nil {
+		return x.AppliedIndex
+	}
+	return 0
+}
+
+// GroupMember is one member of the group.
+type GroupMember struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Id       string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	PeerAddr string                 `protobuf:"bytes,2,opt,name=peer_addr,json=peerAddr,proto3" json:"peer_addr,omitempty"`
+	// client_addr is empty while it is not known.
+	ClientAddr string `protobuf:"bytes,3,opt,name=client_addr,json=clientAddr,proto3" json:"client_addr,omitempty"`
+	// seat is VOTER, LEARNER, or LEAVING: out of the group, but it may not know it.
+	Seat string `protobuf:"bytes,4,opt,name=seat,proto3" json:"seat,omitempty"`
+	// leader is set on the one who leads.
+	Leader      bool   `protobuf:"varint,5,opt,name=leader,proto3" json:"leader,omitempty"`
+	Incarnation string `protobuf:"bytes,6,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Connected   bool   `protobuf:"varint,7,opt,name=connected,proto3" json:"connected,omitempty"`
+	// water_mark is how far its durable ledger is known to match, lag how many entries
+	// it lacks, heard_ms since when it has not been heard: -1 where it is not known.
+	WaterMark     int64  `protobuf:"varint,8,opt,name=water_mark,json=waterMark,proto3" json:"water_mark,omitempty"`
+	Lag           int64  `protobuf:"varint,9,opt,name=lag,proto3" json:"lag,omitempty"`
+	HeardMs       int64  `protobuf:"varint,10,opt,name=heard_ms,json=heardMs,proto3" json:"heard_ms,omitempty"`
+	MayNotVote    bool   `protobuf:"varint,11,opt,name=may_not_vote,json=mayNotVote,proto3" json:"may_not_vote,omitempty"`
+	Trouble       string `protobuf:"bytes,12,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupMember) Reset() {
+	*x = GroupMember{}
+	mi := &file_broker_v1_broker_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupMember) ProtoMessage() {}
+
+func (x *GroupMember) ProtoReflect() protoreflect.Message {
+	mi := &file_broker_v1_broker_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupMember.ProtoReflect.Descriptor instead.
+func (*GroupMember) Descriptor() ([]byte, []int) {
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *GroupMember) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *GroupMember) GetPeerAddr() string {
+	if x != nil {
+		return x.PeerAddr
+	}
+	return ""
+}
+
+func (x *GroupMember) GetClientAddr() string {
+	if x != nil {
+		return x.ClientAddr
+	}
+	return ""
+}
+
+func (x *GroupMember) GetSeat() string {
+	if x != nil {
+		return x.Seat
+	}
+	return ""
+}
+
+func (x *GroupMember) GetLeader() bool {
+	if x != nil {
+		return x.Leader
+	}
+	return false
+}
+
+func (x *GroupMember) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
+func (x *GroupMember) GetConnected() bool {
+	if x != nil {
+		return x.Connected
+	}
+	return false
+}
+
+func (x *GroupMember) GetWaterMark() int64 {
+	if x != nil {
+		return x.WaterMark
+	}
+	return 0
+}
+
+func (x *GroupMember) GetLag() int64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+func (x *GroupMember) GetHeardMs() int64 {
+	if x != nil {
+		return x.HeardMs
+	}
+	return 0
+}
+
+func (x *GroupMember) GetMayNotVote() bool {
+	if x != nil {
+		return x.MayNotVote
+	}
+	return false
+}
+
+func (x *GroupMember) GetTrouble() string {
+	if x != nil {
+		return x.Trouble
+	}
+	return ""
+}
+
 type GetStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1633,7 +3184,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_broker_v1_broker_proto_msgTypes[28]
+	mi := &file_broker_v1_broker_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1645,7 +3196,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[28]
+	mi := &file_broker_v1_broker_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1658,7 +3209,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{28}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{49}
 }
 
 type GetStatusResponse struct {
@@ -1674,7 +3225,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_broker_v1_broker_proto_msgTypes[29]
+	mi := &file_broker_v1_broker_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1686,7 +3237,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[29]
+	mi := &file_broker_v1_broker_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1699,7 +3250,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{29}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GetStatusResponse) GetStatus() *MemberStatus {
@@ -1768,13 +3319,19 @@ type MemberStatus struct {
 	// fetching because it lacks entries which the leader has purged; 0 and 0: none.
 	SeedBytes      int64 `protobuf:"varint,50,opt,name=seed_bytes,json=seedBytes,proto3" json:"seed_bytes,omitempty"`
 	SeedTotalBytes int64 `protobuf:"varint,51,opt,name=seed_total_bytes,json=seedTotalBytes,proto3" json:"seed_total_bytes,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// seat is VOTER, LEARNER or NONE: not in the group (not yet, or not any more).
+	Seat string `protobuf:"bytes,60,opt,name=seat,proto3" json:"seat,omitempty"`
+	// outcast says why this member is not, or seems not to be, in the group, and what
+	// to do; empty: it is.
+	Outcast       string `protobuf:"bytes,61,opt,name=outcast,proto3" json:"outcast,omitempty"`
+	Group         *Group `protobuf:"bytes,62,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MemberStatus) Reset() {
 	*x = MemberStatus{}
-	mi := &file_broker_v1_broker_proto_msgTypes[30]
+	mi := &file_broker_v1_broker_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1786,7 +3343,7 @@ func (x *MemberStatus) String() string {
 func (*MemberStatus) ProtoMessage() {}
 
 func (x *MemberStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[30]
+	mi := &file_broker_v1_broker_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1799,7 +3356,7 @@ func (x *MemberStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberStatus.ProtoReflect.Descriptor instead.
 func (*MemberStatus) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{30}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *MemberStatus) GetId() string {
@@ -2005,6 +3562,27 @@ func (x *MemberStatus) GetSeedTotalBytes() int64 {
 	return 0
 }
 
+func (x *MemberStatus) GetSeat() string {
+	if x != nil {
+		return x.Seat
+	}
+	return ""
+}
+
+func (x *MemberStatus) GetOutcast() string {
+	if x != nil {
+		return x.Outcast
+	}
+	return ""
+}
+
+func (x *MemberStatus) GetGroup() *Group {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
 // SuspectRange is entries of the ledger that are damaged on one member's disk.
 type SuspectRange struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -2021,7 +3599,7 @@ type SuspectRange struct {
 
 func (x *SuspectRange) Reset() {
 	*x = SuspectRange{}
-	mi := &file_broker_v1_broker_proto_msgTypes[31]
+	mi := &file_broker_v1_broker_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +3611,7 @@ func (x *SuspectRange) String() string {
 func (*SuspectRange) ProtoMessage() {}
 
 func (x *SuspectRange) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[31]
+	mi := &file_broker_v1_broker_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +3624,7 @@ func (x *SuspectRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspectRange.ProtoReflect.Descriptor instead.
 func (*SuspectRange) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{31}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SuspectRange) GetFirstIndex() int64 {
@@ -2089,7 +3667,7 @@ type FailoverPhase struct {
 
 func (x *FailoverPhase) Reset() {
 	*x = FailoverPhase{}
-	mi := &file_broker_v1_broker_proto_msgTypes[32]
+	mi := &file_broker_v1_broker_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2101,7 +3679,7 @@ func (x *FailoverPhase) String() string {
 func (*FailoverPhase) ProtoMessage() {}
 
 func (x *FailoverPhase) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[32]
+	mi := &file_broker_v1_broker_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2114,7 +3692,7 @@ func (x *FailoverPhase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailoverPhase.ProtoReflect.Descriptor instead.
 func (*FailoverPhase) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{32}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *FailoverPhase) GetName() string {
@@ -2144,14 +3722,16 @@ type PeerStatus struct {
 	// or its ledger damaged.
 	MayNotVote bool `protobuf:"varint,7,opt,name=may_not_vote,json=mayNotVote,proto3" json:"may_not_vote,omitempty"`
 	// trouble is why the peer should not lead, in its own words; empty: nothing known.
-	Trouble       string `protobuf:"bytes,20,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	Trouble string `protobuf:"bytes,20,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	// seat is VOTER, LEARNER, LEAVING, or NONE while it is only known by hearsay.
+	Seat          string `protobuf:"bytes,21,opt,name=seat,proto3" json:"seat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PeerStatus) Reset() {
 	*x = PeerStatus{}
-	mi := &file_broker_v1_broker_proto_msgTypes[33]
+	mi := &file_broker_v1_broker_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2163,7 +3743,7 @@ func (x *PeerStatus) String() string {
 func (*PeerStatus) ProtoMessage() {}
 
 func (x *PeerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_broker_v1_broker_proto_msgTypes[33]
+	mi := &file_broker_v1_broker_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2176,7 +3756,7 @@ func (x *PeerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerStatus.ProtoReflect.Descriptor instead.
 func (*PeerStatus) Descriptor() ([]byte, []int) {
-	return file_broker_v1_broker_proto_rawDescGZIP(), []int{33}
+	return file_broker_v1_broker_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *PeerStatus) GetId() string {
@@ -2235,6 +3815,13 @@ func (x *PeerStatus) GetTrouble() string {
 	return ""
 }
 
+func (x *PeerStatus) GetSeat() string {
+	if x != nil {
+		return x.Seat
+	}
+	return ""
+}
+
 var File_broker_v1_broker_proto protoreflect.FileDescriptor
 
 const file_broker_v1_broker_proto_rawDesc = "" +
@@ -2249,14 +3836,15 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"\x0ePublishRequest\x12\x18\n" +
 	"\abatches\x18\x0f \x01(\fR\abatches\"C\n" +
 	"\x0fPublishResponse\x120\n" +
-	"\aresults\x18\x02 \x03(\v2\x16.broker.v1.BatchResultR\aresults\"\xb1\x01\n" +
+	"\aresults\x18\x02 \x03(\v2\x16.broker.v1.BatchResultR\aresults\"\xc9\x01\n" +
 	"\vBatchResult\x12,\n" +
 	"\x05error\x18\x01 \x01(\v2\x16.broker.v1.ErrorDetailR\x05error\x12\x1f\n" +
 	"\vbase_offset\x18\x02 \x01(\x03R\n" +
 	"baseOffset\x12!\n" +
 	"\fledger_index\x18\x03 \x01(\x03R\vledgerIndex\x12\x12\n" +
 	"\x04term\x18\x04 \x01(\x03R\x04term\x12\x1c\n" +
-	"\tduplicate\x18\x05 \x01(\bR\tduplicate\"\xa2\x01\n" +
+	"\tduplicate\x18\x05 \x01(\bR\tduplicate\x12\x16\n" +
+	"\x06handle\x18\x06 \x01(\tR\x06handle\"\xa2\x01\n" +
 	"\vErrorDetail\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1e\n" +
@@ -2265,42 +3853,63 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"indefinite\x12\x1f\n" +
 	"\vleader_addr\x18\x04 \x01(\tR\n" +
 	"leaderAddr\x12$\n" +
-	"\x0eretry_after_ms\x18\x05 \x01(\x03R\fretryAfterMs\"\xa9\x01\n" +
+	"\x0eretry_after_ms\x18\x05 \x01(\x03R\fretryAfterMs\"\xea\x01\n" +
 	"\vPullRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\rR\x05queue\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x1b\n" +
 	"\tmax_bytes\x18\x04 \x01(\x05R\bmaxBytes\x12\x1e\n" +
 	"\vmax_wait_ms\x18\x05 \x01(\x05R\tmaxWaitMs\x12\x19\n" +
-	"\bqueue_id\x18\x06 \x01(\rR\aqueueId\"\x96\x01\n" +
+	"\bqueue_id\x18\x06 \x01(\rR\aqueueId\x12)\n" +
+	"\x06filter\x18\x14 \x01(\v2\x11.broker.v1.FilterR\x06filter\x12\x14\n" +
+	"\x05group\x18F \x01(\tR\x05group\"\x90\x01\n" +
+	"\x06Filter\x12*\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x16.broker.v1.Filter.KindR\x04kind\x12\x1e\n" +
+	"\n" +
+	"expression\x18\x02 \x01(\tR\n" +
+	"expression\":\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\f\n" +
+	"\bKIND_TAG\x10\x01\x12\x0e\n" +
+	"\n" +
+	"KIND_SQL92\x10\x02\"\xb7\x01\n" +
 	"\fPullResponse\x12!\n" +
 	"\ffirst_offset\x18\x01 \x01(\x03R\vfirstOffset\x12\x1d\n" +
 	"\n" +
 	"end_offset\x18\x02 \x01(\x03R\tendOffset\x12*\n" +
 	"\x05infos\x18\x03 \x03(\v2\x14.broker.v1.BatchInfoR\x05infos\x12\x18\n" +
-	"\abatches\x18\x0f \x01(\fR\abatches\"\x92\x01\n" +
+	"\abatches\x18\x0f \x01(\fR\abatches\x12\x1f\n" +
+	"\vnext_offset\x18\x14 \x01(\x03R\n" +
+	"nextOffset\"\xac\x01\n" +
 	"\tBatchInfo\x12\x1f\n" +
 	"\vbase_offset\x18\x01 \x01(\x03R\n" +
 	"baseOffset\x12!\n" +
 	"\fledger_index\x18\x02 \x01(\x03R\vledgerIndex\x12\x12\n" +
 	"\x04term\x18\x03 \x01(\x03R\x04term\x12-\n" +
-	"\x13append_time_unix_ms\x18\x04 \x01(\x03R\x10appendTimeUnixMs\"\x95\x01\n" +
+	"\x13append_time_unix_ms\x18\x04 \x01(\x03R\x10appendTimeUnixMs\x12\x18\n" +
+	"\amatches\x18\x14 \x01(\fR\amatches\"\xd6\x01\n" +
 	"\x11PullStreamRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\rR\x05queue\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12!\n" +
 	"\fcredit_bytes\x18\x04 \x01(\x03R\vcreditBytes\x12\x19\n" +
-	"\bqueue_id\x18\x05 \x01(\rR\aqueueId\"\x9c\x01\n" +
+	"\bqueue_id\x18\x05 \x01(\rR\aqueueId\x12)\n" +
+	"\x06filter\x18\x14 \x01(\v2\x11.broker.v1.FilterR\x06filter\x12\x14\n" +
+	"\x05group\x18F \x01(\tR\x05group\"\xbd\x01\n" +
 	"\x12PullStreamResponse\x12!\n" +
 	"\ffirst_offset\x18\x01 \x01(\x03R\vfirstOffset\x12\x1d\n" +
 	"\n" +
 	"end_offset\x18\x02 \x01(\x03R\tendOffset\x12*\n" +
 	"\x05infos\x18\x03 \x03(\v2\x14.broker.v1.BatchInfoR\x05infos\x12\x18\n" +
-	"\abatches\x18\x0f \x01(\fR\abatches\"L\n" +
+	"\abatches\x18\x0f \x01(\fR\abatches\x12\x1f\n" +
+	"\vnext_offset\x18\x14 \x01(\x03R\n" +
+	"nextOffset\"\x98\x01\n" +
 	"\x17RegisterProducerRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tR\trequestId\"Q\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12!\n" +
+	"\fcontinues_id\x18\x03 \x01(\x04R\vcontinuesId\x12'\n" +
+	"\x0fcontinues_epoch\x18\x04 \x01(\rR\x0econtinuesEpoch\"Q\n" +
 	"\x18RegisterProducerResponse\x12\x1f\n" +
 	"\vproducer_id\x18\x01 \x01(\x04R\n" +
 	"producerId\x12\x14\n" +
@@ -2316,31 +3925,74 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vclient_addr\x18\x02 \x01(\tR\n" +
-	"clientAddr\"_\n" +
+	"clientAddr\"\xb2\x01\n" +
 	"\x12CreateTopicRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06queues\x18\x02 \x01(\rR\x06queues\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tR\trequestId\"=\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\x12\x1b\n" +
+	"\tkey_index\x18F \x01(\bR\bkeyIndex\x124\n" +
+	"\bsettings\x18\x04 \x01(\v2\x18.broker.v1.TopicSettingsR\bsettings\"\x94\x02\n" +
+	"\rTopicSettings\x12/\n" +
+	"\x04type\x18\x01 \x01(\x0e2\x16.broker.v1.MessageTypeH\x00R\x04type\x88\x01\x01\x12/\n" +
+	"\x11max_message_bytes\x18\x02 \x01(\rH\x01R\x0fmaxMessageBytes\x88\x01\x01\x12&\n" +
+	"\fretention_ms\x18\x03 \x01(\x03H\x02R\vretentionMs\x88\x01\x01\x122\n" +
+	"\x12retention_messages\x18\x04 \x01(\x03H\x03R\x11retentionMessages\x88\x01\x01B\a\n" +
+	"\x05_typeB\x14\n" +
+	"\x12_max_message_bytesB\x0f\n" +
+	"\r_retention_msB\x15\n" +
+	"\x13_retention_messages\"\x94\x01\n" +
+	"\x11AlterTopicRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x16\n" +
+	"\x06queues\x18\x03 \x01(\rR\x06queues\x124\n" +
+	"\bsettings\x18\x04 \x01(\v2\x18.broker.v1.TopicSettingsR\bsettings\"<\n" +
+	"\x12AlterTopicResponse\x12&\n" +
+	"\x05topic\x18\x01 \x01(\v2\x10.broker.v1.TopicR\x05topic\"W\n" +
+	"\x10TrimTopicRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
+	"\x06queues\x18\x02 \x03(\v2\x17.broker.v1.TrimmedQueueR\x06queues\"W\n" +
+	"\fTrimmedQueue\x12\x14\n" +
+	"\x05queue\x18\x01 \x01(\rR\x05queue\x12\x19\n" +
+	"\bqueue_id\x18\x03 \x01(\rR\aqueueId\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\"=\n" +
+	"\x11TrimTopicResponse\x12(\n" +
+	"\x06queues\x18\x01 \x03(\v2\x10.broker.v1.QueueR\x06queues\"I\n" +
+	"\x14UndeleteTopicRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\"?\n" +
+	"\x15UndeleteTopicResponse\x12&\n" +
+	"\x05topic\x18\x01 \x01(\v2\x10.broker.v1.TopicR\x05topic\"=\n" +
 	"\x13CreateTopicResponse\x12&\n" +
-	"\x05topic\x18\x01 \x01(\v2\x10.broker.v1.TopicR\x05topic\"G\n" +
+	"\x05topic\x18\x01 \x01(\v2\x10.broker.v1.TopicR\x05topic\"t\n" +
 	"\x12DeleteTopicRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tR\trequestId\"\x15\n" +
-	"\x13DeleteTopicResponse\"\x13\n" +
-	"\x11ListTopicsRequest\">\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x1e\n" +
+	"\bgrace_ms\x18\x03 \x01(\x03H\x00R\agraceMs\x88\x01\x01B\v\n" +
+	"\t_grace_ms\"J\n" +
+	"\x13DeleteTopicResponse\x123\n" +
+	"\x16undelete_until_unix_ms\x18\x01 \x01(\x03R\x13undeleteUntilUnixMs\"-\n" +
+	"\x11ListTopicsRequest\x12\x18\n" +
+	"\adeleted\x18\x01 \x01(\bR\adeleted\">\n" +
 	"\x12ListTopicsResponse\x12(\n" +
-	"\x06topics\x18\x01 \x03(\v2\x10.broker.v1.TopicR\x06topics\"*\n" +
+	"\x06topics\x18\x01 \x03(\v2\x10.broker.v1.TopicR\x06topics\"B\n" +
 	"\x14DescribeTopicRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"i\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06groups\x18\x02 \x01(\bR\x06groups\"\x81\x01\n" +
 	"\x15DescribeTopicResponse\x12&\n" +
 	"\x05topic\x18\x01 \x01(\v2\x10.broker.v1.TopicR\x05topic\x12(\n" +
-	"\x06queues\x18\x02 \x03(\v2\x10.broker.v1.QueueR\x06queues\"`\n" +
+	"\x06queues\x18\x02 \x03(\v2\x10.broker.v1.QueueR\x06queues\x12\x16\n" +
+	"\x06groups\x18\x03 \x03(\tR\x06groups\"\xe8\x01\n" +
 	"\x05Topic\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tqueue_ids\x18\x02 \x03(\rR\bqueueIds\x12&\n" +
-	"\x0fcreated_unix_ms\x18\x03 \x01(\x03R\rcreatedUnixMs\"_\n" +
+	"\x0fcreated_unix_ms\x18\x03 \x01(\x03R\rcreatedUnixMs\x12\x1b\n" +
+	"\tkey_index\x18F \x01(\bR\bkeyIndex\x124\n" +
+	"\bsettings\x18\x04 \x01(\v2\x18.broker.v1.TopicSettingsR\bsettings\x123\n" +
+	"\x16undelete_until_unix_ms\x18\x05 \x01(\x03R\x13undeleteUntilUnixMs\"_\n" +
 	"\x05Queue\x12\x14\n" +
 	"\x05queue\x18\x01 \x01(\rR\x05queue\x12!\n" +
 	"\ffirst_offset\x18\x02 \x01(\x03R\vfirstOffset\x12\x1d\n" +
@@ -2352,12 +4004,73 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"transferee\"H\n" +
 	"\x1aTransferLeadershipResponse\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x12\n" +
-	"\x04term\x18\x02 \x01(\x03R\x04term\"\x12\n" +
+	"\x04term\x18\x02 \x01(\x03R\x04term\"*\n" +
+	"\x12ListMembersRequest\x12\x14\n" +
+	"\x05local\x18\x01 \x01(\bR\x05local\"\x9b\x01\n" +
+	"\x13ListMembersResponse\x12&\n" +
+	"\x05group\x18\x01 \x01(\v2\x10.broker.v1.GroupR\x05group\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x16\n" +
+	"\x06leader\x18\x03 \x01(\tR\x06leader\x120\n" +
+	"\amembers\x18\x04 \x03(\v2\x16.broker.v1.GroupMemberR\amembers\"?\n" +
+	"\x10AddMemberRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
+	"\tpeer_addr\x18\x02 \x01(\tR\bpeerAddr\"D\n" +
+	"\x11AddMemberResponse\x12/\n" +
+	"\x06change\x18\x01 \x01(\v2\x17.broker.v1.MemberChangeR\x06change\"&\n" +
+	"\x14PromoteMemberRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"H\n" +
+	"\x15PromoteMemberResponse\x12/\n" +
+	"\x06change\x18\x01 \x01(\v2\x17.broker.v1.MemberChangeR\x06change\"%\n" +
+	"\x13RemoveMemberRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"G\n" +
+	"\x14RemoveMemberResponse\x12/\n" +
+	"\x06change\x18\x01 \x01(\v2\x17.broker.v1.MemberChangeR\x06change\"E\n" +
+	"\fMemberChange\x12!\n" +
+	"\fledger_index\x18\x01 \x01(\x03R\vledgerIndex\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x03R\x04term\"x\n" +
+	"\x05Group\x12\x1a\n" +
+	"\bchanging\x18\x01 \x01(\bR\bchanging\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\tR\n" +
+	"generation\x123\n" +
+	"\n" +
+	"recoveries\x18\x03 \x03(\v2\x13.broker.v1.RecoveryR\n" +
+	"recoveries\"\x87\x02\n" +
+	"\bRecovery\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\tR\n" +
+	"generation\x12 \n" +
+	"\ftime_unix_ms\x18\x02 \x01(\x03R\n" +
+	"timeUnixMs\x12\x16\n" +
+	"\x06member\x18\x03 \x01(\tR\x06member\x12\x16\n" +
+	"\x06before\x18\x04 \x03(\tR\x06before\x12\x14\n" +
+	"\x05after\x18\x05 \x03(\tR\x05after\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x1b\n" +
+	"\tend_index\x18\a \x01(\x03R\bendIndex\x12\x19\n" +
+	"\bend_term\x18\b \x01(\x03R\aendTerm\x12#\n" +
+	"\rapplied_index\x18\t \x01(\x03R\fappliedIndex\"\xcf\x02\n" +
+	"\vGroupMember\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
+	"\tpeer_addr\x18\x02 \x01(\tR\bpeerAddr\x12\x1f\n" +
+	"\vclient_addr\x18\x03 \x01(\tR\n" +
+	"clientAddr\x12\x12\n" +
+	"\x04seat\x18\x04 \x01(\tR\x04seat\x12\x16\n" +
+	"\x06leader\x18\x05 \x01(\bR\x06leader\x12 \n" +
+	"\vincarnation\x18\x06 \x01(\tR\vincarnation\x12\x1c\n" +
+	"\tconnected\x18\a \x01(\bR\tconnected\x12\x1d\n" +
+	"\n" +
+	"water_mark\x18\b \x01(\x03R\twaterMark\x12\x10\n" +
+	"\x03lag\x18\t \x01(\x03R\x03lag\x12\x19\n" +
+	"\bheard_ms\x18\n" +
+	" \x01(\x03R\aheardMs\x12 \n" +
+	"\fmay_not_vote\x18\v \x01(\bR\n" +
+	"mayNotVote\x12\x18\n" +
+	"\atrouble\x18\f \x01(\tR\atrouble\"\x12\n" +
 	"\x10GetStatusRequest\"\x9e\x01\n" +
 	"\x11GetStatusResponse\x12/\n" +
 	"\x06status\x18\x01 \x01(\v2\x17.broker.v1.MemberStatusR\x06status\x12+\n" +
 	"\x05peers\x18\x02 \x03(\v2\x15.broker.v1.PeerStatusR\x05peers\x12+\n" +
-	"\amembers\x18\x03 \x03(\v2\x11.broker.v1.MemberR\amembers\"\xe2\a\n" +
+	"\amembers\x18\x03 \x03(\v2\x11.broker.v1.MemberR\amembers\"\xb8\b\n" +
 	"\fMemberStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -2395,7 +4108,10 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"\x10disk_total_bytes\x18+ \x01(\x03R\x0ediskTotalBytes\x12\x1d\n" +
 	"\n" +
 	"seed_bytes\x182 \x01(\x03R\tseedBytes\x12(\n" +
-	"\x10seed_total_bytes\x183 \x01(\x03R\x0eseedTotalBytes\"t\n" +
+	"\x10seed_total_bytes\x183 \x01(\x03R\x0eseedTotalBytes\x12\x12\n" +
+	"\x04seat\x18< \x01(\tR\x04seat\x12\x18\n" +
+	"\aoutcast\x18= \x01(\tR\aoutcast\x12&\n" +
+	"\x05group\x18> \x01(\v2\x10.broker.v1.GroupR\x05group\"t\n" +
 	"\fSuspectRange\x12\x1f\n" +
 	"\vfirst_index\x18\x01 \x01(\x03R\n" +
 	"firstIndex\x12\x1d\n" +
@@ -2405,7 +4121,7 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"\x03why\x18\x04 \x01(\tR\x03why\"=\n" +
 	"\rFailoverPhase\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aseconds\x18\x02 \x01(\x01R\aseconds\"\xfb\x01\n" +
+	"\aseconds\x18\x02 \x01(\x01R\aseconds\"\x8f\x02\n" +
 	"\n" +
 	"PeerStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
@@ -2417,7 +4133,14 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"\x06paused\x18\x06 \x01(\bR\x06paused\x12 \n" +
 	"\fmay_not_vote\x18\a \x01(\bR\n" +
 	"mayNotVote\x12\x18\n" +
-	"\atrouble\x18\x14 \x01(\tR\atrouble2\xe1\x03\n" +
+	"\atrouble\x18\x14 \x01(\tR\atrouble\x12\x12\n" +
+	"\x04seat\x18\x15 \x01(\tR\x04seat*\x91\x01\n" +
+	"\vMessageType\x12\x1c\n" +
+	"\x18MESSAGE_TYPE_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13MESSAGE_TYPE_NORMAL\x10\x01\x12\x15\n" +
+	"\x11MESSAGE_TYPE_FIFO\x10\x02\x12\x16\n" +
+	"\x12MESSAGE_TYPE_DELAY\x10\x03\x12\x1c\n" +
+	"\x18MESSAGE_TYPE_TRANSACTION\x10\x042\xe1\x03\n" +
 	"\x10MessagingService\x12V\n" +
 	"\rPublishStream\x12\x1f.broker.v1.PublishStreamRequest\x1a .broker.v1.PublishStreamResponse(\x010\x01\x12@\n" +
 	"\aPublish\x12\x19.broker.v1.PublishRequest\x1a\x1a.broker.v1.PublishResponse\x127\n" +
@@ -2425,14 +4148,22 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"\n" +
 	"PullStream\x12\x1c.broker.v1.PullStreamRequest\x1a\x1d.broker.v1.PullStreamResponse(\x010\x01\x12[\n" +
 	"\x10RegisterProducer\x12\".broker.v1.RegisterProducerRequest\x1a#.broker.v1.RegisterProducerResponse\x12N\n" +
-	"\vWatchLeader\x12\x1d.broker.v1.WatchLeaderRequest\x1a\x1e.broker.v1.WatchLeaderResponse0\x012\xac\x03\n" +
+	"\vWatchLeader\x12\x1d.broker.v1.WatchLeaderRequest\x1a\x1e.broker.v1.WatchLeaderResponse0\x012\xce\a\n" +
 	"\fAdminService\x12L\n" +
 	"\vCreateTopic\x12\x1d.broker.v1.CreateTopicRequest\x1a\x1e.broker.v1.CreateTopicResponse\x12L\n" +
 	"\vDeleteTopic\x12\x1d.broker.v1.DeleteTopicRequest\x1a\x1e.broker.v1.DeleteTopicResponse\x12I\n" +
 	"\n" +
 	"ListTopics\x12\x1c.broker.v1.ListTopicsRequest\x1a\x1d.broker.v1.ListTopicsResponse\x12R\n" +
-	"\rDescribeTopic\x12\x1f.broker.v1.DescribeTopicRequest\x1a .broker.v1.DescribeTopicResponse\x12a\n" +
-	"\x12TransferLeadership\x12$.broker.v1.TransferLeadershipRequest\x1a%.broker.v1.TransferLeadershipResponse2W\n" +
+	"\rDescribeTopic\x12\x1f.broker.v1.DescribeTopicRequest\x1a .broker.v1.DescribeTopicResponse\x12I\n" +
+	"\n" +
+	"AlterTopic\x12\x1c.broker.v1.AlterTopicRequest\x1a\x1d.broker.v1.AlterTopicResponse\x12F\n" +
+	"\tTrimTopic\x12\x1b.broker.v1.TrimTopicRequest\x1a\x1c.broker.v1.TrimTopicResponse\x12R\n" +
+	"\rUndeleteTopic\x12\x1f.broker.v1.UndeleteTopicRequest\x1a .broker.v1.UndeleteTopicResponse\x12a\n" +
+	"\x12TransferLeadership\x12$.broker.v1.TransferLeadershipRequest\x1a%.broker.v1.TransferLeadershipResponse\x12L\n" +
+	"\vListMembers\x12\x1d.broker.v1.ListMembersRequest\x1a\x1e.broker.v1.ListMembersResponse\x12F\n" +
+	"\tAddMember\x12\x1b.broker.v1.AddMemberRequest\x1a\x1c.broker.v1.AddMemberResponse\x12R\n" +
+	"\rPromoteMember\x12\x1f.broker.v1.PromoteMemberRequest\x1a .broker.v1.PromoteMemberResponse\x12O\n" +
+	"\fRemoveMember\x12\x1e.broker.v1.RemoveMemberRequest\x1a\x1f.broker.v1.RemoveMemberResponse2W\n" +
 	"\rStatusService\x12F\n" +
 	"\tGetStatus\x12\x1b.broker.v1.GetStatusRequest\x1a\x1c.broker.v1.GetStatusResponseB7Z5github.com/ledgermq/ledgermq/proto/broker/v1;brokerv1b\x06proto3"
 
@@ -2448,88 +4179,144 @@ func file_broker_v1_broker_proto_rawDescGZIP() []byte {
 	return file_broker_v1_broker_proto_rawDescData
 }
 
-var file_broker_v1_broker_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_broker_v1_broker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_broker_v1_broker_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_broker_v1_broker_proto_goTypes = []any{
-	(*PublishStreamRequest)(nil),       // 0: broker.v1.PublishStreamRequest
-	(*PublishStreamResponse)(nil),      // 1: broker.v1.PublishStreamResponse
-	(*PublishRequest)(nil),             // 2: broker.v1.PublishRequest
-	(*PublishResponse)(nil),            // 3: broker.v1.PublishResponse
-	(*BatchResult)(nil),                // 4: broker.v1.BatchResult
-	(*ErrorDetail)(nil),                // 5: broker.v1.ErrorDetail
-	(*PullRequest)(nil),                // 6: broker.v1.PullRequest
-	(*PullResponse)(nil),               // 7: broker.v1.PullResponse
-	(*BatchInfo)(nil),                  // 8: broker.v1.BatchInfo
-	(*PullStreamRequest)(nil),          // 9: broker.v1.PullStreamRequest
-	(*PullStreamResponse)(nil),         // 10: broker.v1.PullStreamResponse
-	(*RegisterProducerRequest)(nil),    // 11: broker.v1.RegisterProducerRequest
-	(*RegisterProducerResponse)(nil),   // 12: broker.v1.RegisterProducerResponse
-	(*WatchLeaderRequest)(nil),         // 13: broker.v1.WatchLeaderRequest
-	(*WatchLeaderResponse)(nil),        // 14: broker.v1.WatchLeaderResponse
-	(*Member)(nil),                     // 15: broker.v1.Member
-	(*CreateTopicRequest)(nil),         // 16: broker.v1.CreateTopicRequest
-	(*CreateTopicResponse)(nil),        // 17: broker.v1.CreateTopicResponse
-	(*DeleteTopicRequest)(nil),         // 18: broker.v1.DeleteTopicRequest
-	(*DeleteTopicResponse)(nil),        // 19: broker.v1.DeleteTopicResponse
-	(*ListTopicsRequest)(nil),          // 20: broker.v1.ListTopicsRequest
-	(*ListTopicsResponse)(nil),         // 21: broker.v1.ListTopicsResponse
-	(*DescribeTopicRequest)(nil),       // 22: broker.v1.DescribeTopicRequest
-	(*DescribeTopicResponse)(nil),      // 23: broker.v1.DescribeTopicResponse
-	(*Topic)(nil),                      // 24: broker.v1.Topic
-	(*Queue)(nil),                      // 25: broker.v1.Queue
-	(*TransferLeadershipRequest)(nil),  // 26: broker.v1.TransferLeadershipRequest
-	(*TransferLeadershipResponse)(nil), // 27: broker.v1.TransferLeadershipResponse
-	(*GetStatusRequest)(nil),           // 28: broker.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),          // 29: broker.v1.GetStatusResponse
-	(*MemberStatus)(nil),               // 30: broker.v1.MemberStatus
-	(*SuspectRange)(nil),               // 31: broker.v1.SuspectRange
-	(*FailoverPhase)(nil),              // 32: broker.v1.FailoverPhase
-	(*PeerStatus)(nil),                 // 33: broker.v1.PeerStatus
+	(MessageType)(0),                   // 0: broker.v1.MessageType
+	(Filter_Kind)(0),                   // 1: broker.v1.Filter.Kind
+	(*PublishStreamRequest)(nil),       // 2: broker.v1.PublishStreamRequest
+	(*PublishStreamResponse)(nil),      // 3: broker.v1.PublishStreamResponse
+	(*PublishRequest)(nil),             // 4: broker.v1.PublishRequest
+	(*PublishResponse)(nil),            // 5: broker.v1.PublishResponse
+	(*BatchResult)(nil),                // 6: broker.v1.BatchResult
+	(*ErrorDetail)(nil),                // 7: broker.v1.ErrorDetail
+	(*PullRequest)(nil),                // 8: broker.v1.PullRequest
+	(*Filter)(nil),                     // 9: broker.v1.Filter
+	(*PullResponse)(nil),               // 10: broker.v1.PullResponse
+	(*BatchInfo)(nil),                  // 11: broker.v1.BatchInfo
+	(*PullStreamRequest)(nil),          // 12: broker.v1.PullStreamRequest
+	(*PullStreamResponse)(nil),         // 13: broker.v1.PullStreamResponse
+	(*RegisterProducerRequest)(nil),    // 14: broker.v1.RegisterProducerRequest
+	(*RegisterProducerResponse)(nil),   // 15: broker.v1.RegisterProducerResponse
+	(*WatchLeaderRequest)(nil),         // 16: broker.v1.WatchLeaderRequest
+	(*WatchLeaderResponse)(nil),        // 17: broker.v1.WatchLeaderResponse
+	(*Member)(nil),                     // 18: broker.v1.Member
+	(*CreateTopicRequest)(nil),         // 19: broker.v1.CreateTopicRequest
+	(*TopicSettings)(nil),              // 20: broker.v1.TopicSettings
+	(*AlterTopicRequest)(nil),          // 21: broker.v1.AlterTopicRequest
+	(*AlterTopicResponse)(nil),         // 22: broker.v1.AlterTopicResponse
+	(*TrimTopicRequest)(nil),           // 23: broker.v1.TrimTopicRequest
+	(*TrimmedQueue)(nil),               // 24: broker.v1.TrimmedQueue
+	(*TrimTopicResponse)(nil),          // 25: broker.v1.TrimTopicResponse
+	(*UndeleteTopicRequest)(nil),       // 26: broker.v1.UndeleteTopicRequest
+	(*UndeleteTopicResponse)(nil),      // 27: broker.v1.UndeleteTopicResponse
+	(*CreateTopicResponse)(nil),        // 28: broker.v1.CreateTopicResponse
+	(*DeleteTopicRequest)(nil),         // 29: broker.v1.DeleteTopicRequest
+	(*DeleteTopicResponse)(nil),        // 30: broker.v1.DeleteTopicResponse
+	(*ListTopicsRequest)(nil),          // 31: broker.v1.ListTopicsRequest
+	(*ListTopicsResponse)(nil),         // 32: broker.v1.ListTopicsResponse
+	(*DescribeTopicRequest)(nil),       // 33: broker.v1.DescribeTopicRequest
+	(*DescribeTopicResponse)(nil),      // 34: broker.v1.DescribeTopicResponse
+	(*Topic)(nil),                      // 35: broker.v1.Topic
+	(*Queue)(nil),                      // 36: broker.v1.Queue
+	(*TransferLeadershipRequest)(nil),  // 37: broker.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil), // 38: broker.v1.TransferLeadershipResponse
+	(*ListMembersRequest)(nil),         // 39: broker.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),        // 40: broker.v1.ListMembersResponse
+	(*AddMemberRequest)(nil),           // 41: broker.v1.AddMemberRequest
+	(*AddMemberResponse)(nil),          // 42: broker.v1.AddMemberResponse
+	(*PromoteMemberRequest)(nil),       // 43: broker.v1.PromoteMemberRequest
+	(*PromoteMemberResponse)(nil),      // 44: broker.v1.PromoteMemberResponse
+	(*RemoveMemberRequest)(nil),        // 45: broker.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),       // 46: broker.v1.RemoveMemberResponse
+	(*MemberChange)(nil),               // 47: broker.v1.MemberChange
+	(*Group)(nil),                      // 48: broker.v1.Group
+	(*Recovery)(nil),                   // 49: broker.v1.Recovery
+	(*GroupMember)(nil),                // 50: broker.v1.GroupMember
+	(*GetStatusRequest)(nil),           // 51: broker.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),          // 52: broker.v1.GetStatusResponse
+	(*MemberStatus)(nil),               // 53: broker.v1.MemberStatus
+	(*SuspectRange)(nil),               // 54: broker.v1.SuspectRange
+	(*FailoverPhase)(nil),              // 55: broker.v1.FailoverPhase
+	(*PeerStatus)(nil),                 // 56: broker.v1.PeerStatus
 }
 var file_broker_v1_broker_proto_depIdxs = []int32{
-	4,  // 0: broker.v1.PublishStreamResponse.results:type_name -> broker.v1.BatchResult
-	4,  // 1: broker.v1.PublishResponse.results:type_name -> broker.v1.BatchResult
-	5,  // 2: broker.v1.BatchResult.error:type_name -> broker.v1.ErrorDetail
-	8,  // 3: broker.v1.PullResponse.infos:type_name -> broker.v1.BatchInfo
-	8,  // 4: broker.v1.PullStreamResponse.infos:type_name -> broker.v1.BatchInfo
-	15, // 5: broker.v1.WatchLeaderResponse.members:type_name -> broker.v1.Member
-	24, // 6: broker.v1.CreateTopicResponse.topic:type_name -> broker.v1.Topic
-	24, // 7: broker.v1.ListTopicsResponse.topics:type_name -> broker.v1.Topic
-	24, // 8: broker.v1.DescribeTopicResponse.topic:type_name -> broker.v1.Topic
-	25, // 9: broker.v1.DescribeTopicResponse.queues:type_name -> broker.v1.Queue
-	30, // 10: broker.v1.GetStatusResponse.status:type_name -> broker.v1.MemberStatus
-	33, // 11: broker.v1.GetStatusResponse.peers:type_name -> broker.v1.PeerStatus
-	15, // 12: broker.v1.GetStatusResponse.members:type_name -> broker.v1.Member
-	32, // 13: broker.v1.MemberStatus.last_failover:type_name -> broker.v1.FailoverPhase
-	31, // 14: broker.v1.MemberStatus.suspect:type_name -> broker.v1.SuspectRange
-	0,  // 15: broker.v1.MessagingService.PublishStream:input_type -> broker.v1.PublishStreamRequest
-	2,  // 16: broker.v1.MessagingService.Publish:input_type -> broker.v1.PublishRequest
-	6,  // 17: broker.v1.MessagingService.Pull:input_type -> broker.v1.PullRequest
-	9,  // 18: broker.v1.MessagingService.PullStream:input_type -> broker.v1.PullStreamRequest
-	11, // 19: broker.v1.MessagingService.RegisterProducer:input_type -> broker.v1.RegisterProducerRequest
-	13, // 20: broker.v1.MessagingService.WatchLeader:input_type -> broker.v1.WatchLeaderRequest
-	16, // 21: broker.v1.AdminService.CreateTopic:input_type -> broker.v1.CreateTopicRequest
-	18, // 22: broker.v1.AdminService.DeleteTopic:input_type -> broker.v1.DeleteTopicRequest
-	20, // 23: broker.v1.AdminService.ListTopics:input_type -> broker.v1.ListTopicsRequest
-	22, // 24: broker.v1.AdminService.DescribeTopic:input_type -> broker.v1.DescribeTopicRequest
-	26, // 25: broker.v1.AdminService.TransferLeadership:input_type -> broker.v1.TransferLeadershipRequest
-	28, // 26: broker.v1.StatusService.GetStatus:input_type -> broker.v1.GetStatusRequest
-	1,  // 27: broker.v1.MessagingService.PublishStream:output_type -> broker.v1.PublishStreamResponse
-	3,  // 28: broker.v1.MessagingService.Publish:output_type -> broker.v1.PublishResponse
-	7,  // 29: broker.v1.MessagingService.Pull:output_type -> broker.v1.PullResponse
-	10, // 30: broker.v1.MessagingService.PullStream:output_type -> broker.v1.PullStreamResponse
-	12, // 31: broker.v1.MessagingService.RegisterProducer:output_type -> broker.v1.RegisterProducerResponse
-	14, // 32: broker.v1.MessagingService.WatchLeader:output_type -> broker.v1.WatchLeaderResponse
-	17, // 33: broker.v1.AdminService.CreateTopic:output_type -> broker.v1.CreateTopicResponse
-	19, // 34: broker.v1.AdminService.DeleteTopic:output_type -> broker.v1.DeleteTopicResponse
-	21, // 35: broker.v1.AdminService.ListTopics:output_type -> broker.v1.ListTopicsResponse
-	23, // 36: broker.v1.AdminService.DescribeTopic:output_type -> broker.v1.DescribeTopicResponse
-	27, // 37: broker.v1.AdminService.TransferLeadership:output_type -> broker.v1.TransferLeadershipResponse
-	29, // 38: broker.v1.StatusService.GetStatus:output_type -> broker.v1.GetStatusResponse
-	27, // [27:39] is the sub-list for method output_type
-	15, // [15:27] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	6,  // 0: broker.v1.PublishStreamResponse.results:type_name -> broker.v1.BatchResult
+	6,  // 1: broker.v1.PublishResponse.results:type_name -> broker.v1.BatchResult
+	7,  // 2: broker.v1.BatchResult.error:type_name -> broker.v1.ErrorDetail
+	9,  // 3: broker.v1.PullRequest.filter:type_name -> broker.v1.Filter
+	1,  // 4: broker.v1.Filter.kind:type_name -> broker.v1.Filter.Kind
+	11, // 5: broker.v1.PullResponse.infos:type_name -> broker.v1.BatchInfo
+	9,  // 6: broker.v1.PullStreamRequest.filter:type_name -> broker.v1.Filter
+	11, // 7: broker.v1.PullStreamResponse.infos:type_name -> broker.v1.BatchInfo
+	18, // 8: broker.v1.WatchLeaderResponse.members:type_name -> broker.v1.Member
+	20, // 9: broker.v1.CreateTopicRequest.settings:type_name -> broker.v1.TopicSettings
+	0,  // 10: broker.v1.TopicSettings.type:type_name -> broker.v1.MessageType
+	20, // 11: broker.v1.AlterTopicRequest.settings:type_name -> broker.v1.TopicSettings
+	35, // 12: broker.v1.AlterTopicResponse.topic:type_name -> broker.v1.Topic
+	24, // 13: broker.v1.TrimTopicRequest.queues:type_name -> broker.v1.TrimmedQueue
+	36, // 14: broker.v1.TrimTopicResponse.queues:type_name -> broker.v1.Queue
+	35, // 15: broker.v1.UndeleteTopicResponse.topic:type_name -> broker.v1.Topic
+	35, // 16: broker.v1.CreateTopicResponse.topic:type_name -> broker.v1.Topic
+	35, // 17: broker.v1.ListTopicsResponse.topics:type_name -> broker.v1.Topic
+	35, // 18: broker.v1.DescribeTopicResponse.topic:type_name -> broker.v1.Topic
+	36, // 19: broker.v1.DescribeTopicResponse.queues:type_name -> broker.v1.Queue
+	20, // 20: broker.v1.Topic.settings:type_name -> broker.v1.TopicSettings
+	48, // 21: broker.v1.ListMembersResponse.group:type_name -> broker.v1.Group
+	50, // 22: broker.v1.ListMembersResponse.members:type_name -> broker.v1.GroupMember
+	47, // 23: broker.v1.AddMemberResponse.change:type_name -> broker.v1.MemberChange
+	47, // 24: broker.v1.PromoteMemberResponse.change:type_name -> broker.v1.MemberChange
+	47, // 25: broker.v1.RemoveMemberResponse.change:type_name -> broker.v1.MemberChange
+	49, // 26: broker.v1.Group.recoveries:type_name -> broker.v1.Recovery
+	53, // 27: broker.v1.GetStatusResponse.status:type_name -> broker.v1.MemberStatus
+	56, // 28: broker.v1.GetStatusResponse.peers:type_name -> broker.v1.PeerStatus
+	18, // 29: broker.v1.GetStatusResponse.members:type_name -> broker.v1.Member
+	55, // 30: broker.v1.MemberStatus.last_failover:type_name -> broker.v1.FailoverPhase
+	54, // 31: broker.v1.MemberStatus.suspect:type_name -> broker.v1.SuspectRange
+	48, // 32: broker.v1.MemberStatus.group:type_name -> broker.v1.Group
+	2,  // 33: broker.v1.MessagingService.PublishStream:input_type -> broker.v1.PublishStreamRequest
+	4,  // 34: broker.v1.MessagingService.Publish:input_type -> broker.v1.PublishRequest
+	8,  // 35: broker.v1.MessagingService.Pull:input_type -> broker.v1.PullRequest
+	12, // 36: broker.v1.MessagingService.PullStream:input_type -> broker.v1.PullStreamRequest
+	14, // 37: broker.v1.MessagingService.RegisterProducer:input_type -> broker.v1.RegisterProducerRequest
+	16, // 38: broker.v1.MessagingService.WatchLeader:input_type -> broker.v1.WatchLeaderRequest
+	19, // 39: broker.v1.AdminService.CreateTopic:input_type -> broker.v1.CreateTopicRequest
+	29, // 40: broker.v1.AdminService.DeleteTopic:input_type -> broker.v1.DeleteTopicRequest
+	31, // 41: broker.v1.AdminService.ListTopics:input_type -> broker.v1.ListTopicsRequest
+	33, // 42: broker.v1.AdminService.DescribeTopic:input_type -> broker.v1.DescribeTopicRequest
+	21, // 43: broker.v1.AdminService.AlterTopic:input_type -> broker.v1.AlterTopicRequest
+	23, // 44: broker.v1.AdminService.TrimTopic:input_type -> broker.v1.TrimTopicRequest
+	26, // 45: broker.v1.AdminService.UndeleteTopic:input_type -> broker.v1.UndeleteTopicRequest
+	37, // 46: broker.v1.AdminService.TransferLeadership:input_type -> broker.v1.TransferLeadershipRequest
+	39, // 47: broker.v1.AdminService.ListMembers:input_type -> broker.v1.ListMembersRequest
+	41, // 48: broker.v1.AdminService.AddMember:input_type -> broker.v1.AddMemberRequest
+	43, // 49: broker.v1.AdminService.PromoteMember:input_type -> broker.v1.PromoteMemberRequest
+	45, // 50: broker.v1.AdminService.RemoveMember:input_type -> broker.v1.RemoveMemberRequest
+	51, // 51: broker.v1.StatusService.GetStatus:input_type -> broker.v1.GetStatusRequest
+	3,  // 52: broker.v1.MessagingService.PublishStream:output_type -> broker.v1.PublishStreamResponse
+	5,  // 53: broker.v1.MessagingService.Publish:output_type -> broker.v1.PublishResponse
+	10, // 54: broker.v1.MessagingService.Pull:output_type -> broker.v1.PullResponse
+	13, // 55: broker.v1.MessagingService.PullStream:output_type -> broker.v1.PullStreamResponse
+	15, // 56: broker.v1.MessagingService.RegisterProducer:output_type -> broker.v1.RegisterProducerResponse
+	17, // 57: broker.v1.MessagingService.WatchLeader:output_type -> broker.v1.WatchLeaderResponse
+	28, // 58: broker.v1.AdminService.CreateTopic:output_type -> broker.v1.CreateTopicResponse
+	30, // 59: broker.v1.AdminService.DeleteTopic:output_type -> broker.v1.DeleteTopicResponse
+	32, // 60: broker.v1.AdminService.ListTopics:output_type -> broker.v1.ListTopicsResponse
+	34, // 61: broker.v1.AdminService.DescribeTopic:output_type -> broker.v1.DescribeTopicResponse
+	22, // 62: broker.v1.AdminService.AlterTopic:output_type -> broker.v1.AlterTopicResponse
+	25, // 63: broker.v1.AdminService.TrimTopic:output_type -> broker.v1.TrimTopicResponse
+	27, // 64: broker.v1.AdminService.UndeleteTopic:output_type -> broker.v1.UndeleteTopicResponse
+	38, // 65: broker.v1.AdminService.TransferLeadership:output_type -> broker.v1.TransferLeadershipResponse
+	40, // 66: broker.v1.AdminService.ListMembers:output_type -> broker.v1.ListMembersResponse
+	42, // 67: broker.v1.AdminService.AddMember:output_type -> broker.v1.AddMemberResponse
+	44, // 68: broker.v1.AdminService.PromoteMember:output_type -> broker.v1.PromoteMemberResponse
+	46, // 69: broker.v1.AdminService.RemoveMember:output_type -> broker.v1.RemoveMemberResponse
+	52, // 70: broker.v1.StatusService.GetStatus:output_type -> broker.v1.GetStatusResponse
+	52, // [52:71] is the sub-list for method output_type
+	33, // [33:52] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_broker_v1_broker_proto_init() }
@@ -2537,18 +4324,21 @@ func file_broker_v1_broker_proto_init() {
 	if File_broker_v1_broker_proto != nil {
 		return
 	}
+	file_broker_v1_broker_proto_msgTypes[18].OneofWrappers = []any{}
+	file_broker_v1_broker_proto_msgTypes[27].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_broker_v1_broker_proto_rawDesc), len(file_broker_v1_broker_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   34,
+			NumEnums:      2,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   3,
 		},
 		GoTypes:           file_broker_v1_broker_proto_goTypes,
 		DependencyIndexes: file_broker_v1_broker_proto_depIdxs,
+		EnumInfos:         file_broker_v1_broker_proto_enumTypes,
 		MessageInfos:      file_broker_v1_broker_proto_msgTypes,
 	}.Build()
 	File_broker_v1_broker_proto = out.File

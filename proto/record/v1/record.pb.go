@@ -40,6 +40,28 @@ type Command struct {
 	//	*Command_CreateTopic
 	//	*Command_DeleteTopic
 	//	*Command_RegisterProducer
+	//	*Command_CreateGroup
+	//	*Command_DeleteGroup
+	//	*Command_GrantQueues
+	//	*Command_CommitProgress
+	//	*Command_ResetProgress
+	//	*Command_PauseGroup
+	//	*Command_DeliverDue
+	//	*Command_CarryForward
+	//	*Command_Recall
+	//	*Command_RegisterTransactionGroup
+	//	*Command_EndTransaction
+	//	*Command_SetKeyIndex
+	//	*Command_TrimKeyIndex
+	//	*Command_SettleWork
+	//	*Command_MoveWork
+	//	*Command_AlterTopic
+	//	*Command_TrimQueues
+	//	*Command_UndeleteTopic
+	//	*Command_PurgeDeleted
+	//	*Command_ExpireProducers
+	//	*Command_GiveUpWaiting
+	//	*Command_ForgetLate
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -123,6 +145,204 @@ func (x *Command) GetRegisterProducer() *RegisterProducer {
 	return nil
 }
 
+func (x *Command) GetCreateGroup() *CreateGroup {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_CreateGroup); ok {
+			return x.CreateGroup
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetDeleteGroup() *DeleteGroup {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_DeleteGroup); ok {
+			return x.DeleteGroup
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetGrantQueues() *GrantQueues {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_GrantQueues); ok {
+			return x.GrantQueues
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetCommitProgress() *CommitProgress {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_CommitProgress); ok {
+			return x.CommitProgress
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetResetProgress() *ResetProgress {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_ResetProgress); ok {
+			return x.ResetProgress
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPauseGroup() *PauseGroup {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_PauseGroup); ok {
+			return x.PauseGroup
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetDeliverDue() *DeliverDue {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_DeliverDue); ok {
+			return x.DeliverDue
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetCarryForward() *CarryForward {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_CarryForward); ok {
+			return x.CarryForward
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRecall() *Recall {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_Recall); ok {
+			return x.Recall
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRegisterTransactionGroup() *RegisterTransactionGroup {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_RegisterTransactionGroup); ok {
+			return x.RegisterTransactionGroup
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetEndTransaction() *EndTransaction {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_EndTransaction); ok {
+			return x.EndTransaction
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetSetKeyIndex() *SetKeyIndex {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_SetKeyIndex); ok {
+			return x.SetKeyIndex
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetTrimKeyIndex() *TrimKeyIndex {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_TrimKeyIndex); ok {
+			return x.TrimKeyIndex
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetSettleWork() *SettleWork {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_SettleWork); ok {
+			return x.SettleWork
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetMoveWork() *MoveWork {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_MoveWork); ok {
+			return x.MoveWork
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetAlterTopic() *AlterTopic {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_AlterTopic); ok {
+			return x.AlterTopic
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetTrimQueues() *TrimQueues {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_TrimQueues); ok {
+			return x.TrimQueues
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetUndeleteTopic() *UndeleteTopic {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_UndeleteTopic); ok {
+			return x.UndeleteTopic
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPurgeDeleted() *PurgeDeleted {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_PurgeDeleted); ok {
+			return x.PurgeDeleted
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetExpireProducers() *ExpireProducers {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_ExpireProducers); ok {
+			return x.ExpireProducers
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetGiveUpWaiting() *GiveUpWaiting {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_GiveUpWaiting); ok {
+			return x.GiveUpWaiting
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetForgetLate() *ForgetLate {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_ForgetLate); ok {
+			return x.ForgetLate
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -139,17 +359,153 @@ type Command_RegisterProducer struct {
 	RegisterProducer *RegisterProducer `protobuf:"bytes,5,opt,name=register_producer,json=registerProducer,proto3,oneof"`
 }
 
+type Command_CreateGroup struct {
+	CreateGroup *CreateGroup `protobuf:"bytes,10,opt,name=create_group,json=createGroup,proto3,oneof"`
+}
+
+type Command_DeleteGroup struct {
+	DeleteGroup *DeleteGroup `protobuf:"bytes,11,opt,name=delete_group,json=deleteGroup,proto3,oneof"`
+}
+
+type Command_GrantQueues struct {
+	GrantQueues *GrantQueues `protobuf:"bytes,12,opt,name=grant_queues,json=grantQueues,proto3,oneof"`
+}
+
+type Command_CommitProgress struct {
+	CommitProgress *CommitProgress `protobuf:"bytes,13,opt,name=commit_progress,json=commitProgress,proto3,oneof"`
+}
+
+type Command_ResetProgress struct {
+	ResetProgress *ResetProgress `protobuf:"bytes,14,opt,name=reset_progress,json=resetProgress,proto3,oneof"`
+}
+
+type Command_PauseGroup struct {
+	PauseGroup *PauseGroup `protobuf:"bytes,15,opt,name=pause_group,json=pauseGroup,proto3,oneof"`
+}
+
+type Command_DeliverDue struct {
+	DeliverDue *DeliverDue `protobuf:"bytes,30,opt,name=deliver_due,json=deliverDue,proto3,oneof"`
+}
+
+type Command_CarryForward struct {
+	CarryForward *CarryForward `protobuf:"bytes,31,opt,name=carry_forward,json=carryForward,proto3,oneof"`
+}
+
+type Command_Recall struct {
+	Recall *Recall `protobuf:"bytes,32,opt,name=recall,proto3,oneof"`
+}
+
+type Command_RegisterTransactionGroup struct {
+	RegisterTransactionGroup *RegisterTransactionGroup `protobuf:"bytes,33,opt,name=register_transaction_group,json=registerTransactionGroup,proto3,oneof"`
+}
+
+type Command_EndTransaction struct {
+	EndTransaction *EndTransaction `protobuf:"bytes,34,opt,name=end_transaction,json=endTransaction,proto3,oneof"`
+}
+
+type Command_SetKeyIndex struct {
+	SetKeyIndex *SetKeyIndex `protobuf:"bytes,70,opt,name=set_key_index,json=setKeyIndex,proto3,oneof"`
+}
+
+type Command_TrimKeyIndex struct {
+	TrimKeyIndex *TrimKeyIndex `protobuf:"bytes,71,opt,name=trim_key_index,json=trimKeyIndex,proto3,oneof"`
+}
+
+type Command_SettleWork struct {
+	SettleWork *SettleWork `protobuf:"bytes,40,opt,name=settle_work,json=settleWork,proto3,oneof"`
+}
+
+type Command_MoveWork struct {
+	MoveWork *MoveWork `protobuf:"bytes,41,opt,name=move_work,json=moveWork,proto3,oneof"`
+}
+
+type Command_AlterTopic struct {
+	AlterTopic *AlterTopic `protobuf:"bytes,60,opt,name=alter_topic,json=alterTopic,proto3,oneof"`
+}
+
+type Command_TrimQueues struct {
+	TrimQueues *TrimQueues `protobuf:"bytes,61,opt,name=trim_queues,json=trimQueues,proto3,oneof"`
+}
+
+type Command_UndeleteTopic struct {
+	UndeleteTopic *UndeleteTopic `protobuf:"bytes,62,opt,name=undelete_topic,json=undeleteTopic,proto3,oneof"`
+}
+
+type Command_PurgeDeleted struct {
+	PurgeDeleted *PurgeDeleted `protobuf:"bytes,63,opt,name=purge_deleted,json=purgeDeleted,proto3,oneof"`
+}
+
+type Command_ExpireProducers struct {
+	ExpireProducers *ExpireProducers `protobuf:"bytes,50,opt,name=expire_producers,json=expireProducers,proto3,oneof"`
+}
+
+type Command_GiveUpWaiting struct {
+	GiveUpWaiting *GiveUpWaiting `protobuf:"bytes,51,opt,name=give_up_waiting,json=giveUpWaiting,proto3,oneof"`
+}
+
+type Command_ForgetLate struct {
+	ForgetLate *ForgetLate `protobuf:"bytes,52,opt,name=forget_late,json=forgetLate,proto3,oneof"`
+}
+
 func (*Command_CreateTopic) isCommand_Kind() {}
 
 func (*Command_DeleteTopic) isCommand_Kind() {}
 
 func (*Command_RegisterProducer) isCommand_Kind() {}
 
-// CreateTopic adds a topic with a fixed number of queues.
+func (*Command_CreateGroup) isCommand_Kind() {}
+
+func (*Command_DeleteGroup) isCommand_Kind() {}
+
+func (*Command_GrantQueues) isCommand_Kind() {}
+
+func (*Command_CommitProgress) isCommand_Kind() {}
+
+func (*Command_ResetProgress) isCommand_Kind() {}
+
+func (*Command_PauseGroup) isCommand_Kind() {}
+
+func (*Command_DeliverDue) isCommand_Kind() {}
+
+func (*Command_CarryForward) isCommand_Kind() {}
+
+func (*Command_Recall) isCommand_Kind() {}
+
+func (*Command_RegisterTransactionGroup) isCommand_Kind() {}
+
+func (*Command_EndTransaction) isCommand_Kind() {}
+
+func (*Command_SetKeyIndex) isCommand_Kind() {}
+
+func (*Command_TrimKeyIndex) isCommand_Kind() {}
+
+func (*Command_SettleWork) isCommand_Kind() {}
+
+func (*Command_MoveWork) isCommand_Kind() {}
+
+func (*Command_AlterTopic) isCommand_Kind() {}
+
+func (*Command_TrimQueues) isCommand_Kind() {}
+
+func (*Command_UndeleteTopic) isCommand_Kind() {}
+
+func (*Command_PurgeDeleted) isCommand_Kind() {}
+
+func (*Command_ExpireProducers) isCommand_Kind() {}
+
+func (*Command_GiveUpWaiting) isCommand_Kind() {}
+
+func (*Command_ForgetLate) isCommand_Kind() {}
+
+// CreateTopic adds a topic with so many queues.
 type CreateTopic struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Queues        uint32                 `protobuf:"varint,2,opt,name=queues,proto3" json:"queues,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Queues uint32                 `protobuf:"varint,2,opt,name=queues,proto3" json:"queues,omitempty"`
+	// key_index is set when its messages are to be found by key and id without a scan.
+	KeyIndex bool `protobuf:"varint,70,opt,name=key_index,json=keyIndex,proto3" json:"key_index,omitempty"`
+	// settings that are not there are their defaults.
+	Settings      *TopicSettings `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -198,17 +554,108 @@ func (x *CreateTopic) GetQueues() uint32 {
 	return 0
 }
 
+func (x *CreateTopic) GetKeyIndex() bool {
+	if x != nil {
+		return x.KeyIndex
+	}
+	return false
+}
+
+func (x *CreateTopic) GetSettings() *TopicSettings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+// TopicSettings is how a topic is. In AlterTopic, what is not there stays as it is.
+type TopicSettings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// type is which messages it takes: 0 any, 1 NORMAL, 2 FIFO, 3 DELAY, 4 TRANSACTION.
+	Type *uint32 `protobuf:"varint,1,opt,name=type,proto3,oneof" json:"type,omitempty"`
+	// max_message_bytes bounds the records of one batch before compression, and so each
+	// message; 0: the brokers' own limit alone.
+	MaxMessageBytes *uint32 `protobuf:"varint,2,opt,name=max_message_bytes,json=maxMessageBytes,proto3,oneof" json:"max_message_bytes,omitempty"`
+	// retention_ms is for how long messages are served; 0: as long as the ledger has them.
+	RetentionMs *int64 `protobuf:"varint,3,opt,name=retention_ms,json=retentionMs,proto3,oneof" json:"retention_ms,omitempty"`
+	// retention_messages is how many of the newest messages of each queue are served; 0: all.
+	RetentionMessages *int64 `protobuf:"varint,4,opt,name=retention_messages,json=retentionMessages,proto3,oneof" json:"retention_messages,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *TopicSettings) Reset() {
+	*x = TopicSettings{}
+	mi := &file_record_v1_record_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopicSettings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopicSettings) ProtoMessage() {}
+
+func (x *TopicSettings) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopicSettings.ProtoReflect.Descriptor instead.
+func (*TopicSettings) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TopicSettings) GetType() uint32 {
+	if x != nil && x.Type != nil {
+		return *x.Type
+	}
+	return 0
+}
+
+func (x *TopicSettings) GetMaxMessageBytes() uint32 {
+	if x != nil && x.MaxMessageBytes != nil {
+		return *x.MaxMessageBytes
+	}
+	return 0
+}
+
+func (x *TopicSettings) GetRetentionMs() int64 {
+	if x != nil && x.RetentionMs != nil {
+		return *x.RetentionMs
+	}
+	return 0
+}
+
+func (x *TopicSettings) GetRetentionMessages() int64 {
+	if x != nil && x.RetentionMessages != nil {
+		return *x.RetentionMessages
+	}
+	return 0
+}
+
 // DeleteTopic removes a topic, its queues and their indexes.
 type DeleteTopic struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// grace_ms is for how long it can be had back, counted from the command's time; 0: it
+	// cannot, and is gone at once.
+	GraceMs       int64 `protobuf:"varint,2,opt,name=grace_ms,json=graceMs,proto3" json:"grace_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeleteTopic) Reset() {
 	*x = DeleteTopic{}
-	mi := &file_record_v1_record_proto_msgTypes[2]
+	mi := &file_record_v1_record_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -220,7 +667,7 @@ func (x *DeleteTopic) String() string {
 func (*DeleteTopic) ProtoMessage() {}
 
 func (x *DeleteTopic) ProtoReflect() protoreflect.Message {
-	mi := &file_record_v1_record_proto_msgTypes[2]
+	mi := &file_record_v1_record_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -233,7 +680,7 @@ func (x *DeleteTopic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTopic.ProtoReflect.Descriptor instead.
 func (*DeleteTopic) Descriptor() ([]byte, []int) {
-	return file_record_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_record_v1_record_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *DeleteTopic) GetName() string {
@@ -243,19 +690,240 @@ func (x *DeleteTopic) GetName() string {
 	return ""
 }
 
-// RegisterProducer gives out a producer id: the ledger index of this very entry
-// plus one, so it is unique in the group for ever. A named producer keeps its id and gets
-// the next epoch, which fences its predecessor.
-type RegisterProducer struct {
+func (x *DeleteTopic) GetGraceMs() int64 {
+	if x != nil {
+		return x.GraceMs
+	}
+	return 0
+}
+
+// AlterTopic changes a topic. The number of its queues only grows.
+type AlterTopic struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// queues is how many it shall have; 0: as many as it has.
+	Queues        uint32         `protobuf:"varint,2,opt,name=queues,proto3" json:"queues,omitempty"`
+	Settings      *TopicSettings `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlterTopic) Reset() {
+	*x = AlterTopic{}
+	mi := &file_record_v1_record_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlterTopic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlterTopic) ProtoMessage() {}
+
+func (x *AlterTopic) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlterTopic.ProtoReflect.Descriptor instead.
+func (*AlterTopic) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *AlterTopic) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AlterTopic) GetQueues() uint32 {
+	if x != nil {
+		return x.Queues
+	}
+	return 0
+}
+
+func (x *AlterTopic) GetSettings() *TopicSettings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+// TrimQueues lets queues begin at these offsets, or where they begin already if that is
+// later. What is above a queue's end means its end.
+type TrimQueues struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Offsets       []*QueueOffset         `protobuf:"bytes,1,rep,name=offsets,proto3" json:"offsets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrimQueues) Reset() {
+	*x = TrimQueues{}
+	mi := &file_record_v1_record_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrimQueues) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrimQueues) ProtoMessage() {}
+
+func (x *TrimQueues) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrimQueues.ProtoReflect.Descriptor instead.
+func (*TrimQueues) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *TrimQueues) GetOffsets() []*QueueOffset {
+	if x != nil {
+		return x.Offsets
+	}
+	return nil
+}
+
+// UndeleteTopic gives a topic back that was deleted with a grace.
+type UndeleteTopic struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
+func (x *UndeleteTopic) Reset() {
+	*x = UndeleteTopic{}
+	mi := &file_record_v1_record_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndeleteTopic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndeleteTopic) ProtoMessage() {}
+
+func (x *UndeleteTopic) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndeleteTopic.ProtoReflect.Descriptor instead.
+func (*UndeleteTopic) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *UndeleteTopic) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// PurgeDeleted removes topics whose grace is over, the earliest first. The leader alone
+// looks at a clock.
+type PurgeDeleted struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	UpToUnixMs int64                  `protobuf:"varint,1,opt,name=up_to_unix_ms,json=upToUnixMs,proto3" json:"up_to_unix_ms,omitempty"`
+	// limit is how many topics at most, 1 to 64.
+	Limit         uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeDeleted) Reset() {
+	*x = PurgeDeleted{}
+	mi := &file_record_v1_record_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeDeleted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeDeleted) ProtoMessage() {}
+
+func (x *PurgeDeleted) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeDeleted.ProtoReflect.Descriptor instead.
+func (*PurgeDeleted) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *PurgeDeleted) GetUpToUnixMs() int64 {
+	if x != nil {
+		return x.UpToUnixMs
+	}
+	return 0
+}
+
+func (x *PurgeDeleted) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// RegisterProducer gives out a producer id: the ledger index of this very entry
+// plus one, so it is unique in the group for ever. A named producer keeps its id and gets
+// the next epoch, which fences its predecessor.
+type RegisterProducer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// continues is the identity that a named producer has had until now, if it goes on and
+	// does not begin: refused if the name has been registered since.
+	ContinuesId    uint64 `protobuf:"varint,2,opt,name=continues_id,json=continuesId,proto3" json:"continues_id,omitempty"`
+	ContinuesEpoch uint32 `protobuf:"varint,3,opt,name=continues_epoch,json=continuesEpoch,proto3" json:"continues_epoch,omitempty"`
+	// known is set when there is no room for another producer: a name that nobody has is refused.
+	Known         bool `protobuf:"varint,4,opt,name=known,proto3" json:"known,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
 func (x *RegisterProducer) Reset() {
 	*x = RegisterProducer{}
-	mi := &file_record_v1_record_proto_msgTypes[3]
+	mi := &file_record_v1_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -267,7 +935,7 @@ func (x *RegisterProducer) String() string {
 func (*RegisterProducer) ProtoMessage() {}
 
 func (x *RegisterProducer) ProtoReflect() protoreflect.Message {
-	mi := &file_record_v1_record_proto_msgTypes[3]
+	mi := &file_record_v1_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -280,7 +948,7 @@ func (x *RegisterProducer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterProducer.ProtoReflect.Descriptor instead.
 func (*RegisterProducer) Descriptor() ([]byte, []int) {
-	return file_record_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_record_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RegisterProducer) GetName() string {
@@ -290,11 +958,1447 @@ func (x *RegisterProducer) GetName() string {
 	return ""
 }
 
+func (x *RegisterProducer) GetContinuesId() uint64 {
+	if x != nil {
+		return x.ContinuesId
+	}
+	return 0
+}
+
+func (x *RegisterProducer) GetContinuesEpoch() uint32 {
+	if x != nil {
+		return x.ContinuesEpoch
+	}
+	return 0
+}
+
+func (x *RegisterProducer) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
+// GiveUpWaiting drops batches that wait and that no member's disk has any more: a half
+// message is rolled back. The lists are equally long, one element of each belongs together.
+type GiveUpWaiting struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ids are the indexes of the entries that brought the batches first, places the
+	// entries that held them. One that is held elsewhere by now stays.
+	Ids           []int64 `protobuf:"varint,1,rep,packed,name=ids,proto3" json:"ids,omitempty"`
+	Places        []int64 `protobuf:"varint,2,rep,packed,name=places,proto3" json:"places,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GiveUpWaiting) Reset() {
+	*x = GiveUpWaiting{}
+	mi := &file_record_v1_record_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GiveUpWaiting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GiveUpWaiting) ProtoMessage() {}
+
+func (x *GiveUpWaiting) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GiveUpWaiting.ProtoReflect.Descriptor instead.
+func (*GiveUpWaiting) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *GiveUpWaiting) GetIds() []int64 {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *GiveUpWaiting) GetPlaces() []int64 {
+	if x != nil {
+		return x.Places
+	}
+	return nil
+}
+
+// ForgetLate forgets which old entries hold batches that got their offsets by entries
+// before one: retention has passed those.
+type ForgetLate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Before        int64                  `protobuf:"varint,1,opt,name=before,proto3" json:"before,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetLate) Reset() {
+	*x = ForgetLate{}
+	mi := &file_record_v1_record_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetLate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetLate) ProtoMessage() {}
+
+func (x *ForgetLate) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetLate.ProtoReflect.Descriptor instead.
+func (*ForgetLate) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ForgetLate) GetBefore() int64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+// ExpireProducers forgets producers that were not used for long, with all that is
+// remembered of their batches. The first one of a ledger has the members note when
+// producers are used, from then on.
+type ExpireProducers struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ids are at most 4,096. One that was used meanwhile stays.
+	Ids []uint64 `protobuf:"varint,1,rep,packed,name=ids,proto3" json:"ids,omitempty"`
+	// unused_since_unix_ms is the time at or after which a producer's last known use keeps it.
+	UnusedSinceUnixMs int64 `protobuf:"varint,2,opt,name=unused_since_unix_ms,json=unusedSinceUnixMs,proto3" json:"unused_since_unix_ms,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *ExpireProducers) Reset() {
+	*x = ExpireProducers{}
+	mi := &file_record_v1_record_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExpireProducers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExpireProducers) ProtoMessage() {}
+
+func (x *ExpireProducers) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExpireProducers.ProtoReflect.Descriptor instead.
+func (*ExpireProducers) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ExpireProducers) GetIds() []uint64 {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *ExpireProducers) GetUnusedSinceUnixMs() int64 {
+	if x != nil {
+		return x.UnusedSinceUnixMs
+	}
+	return 0
+}
+
+// CreateGroup makes a consumer group. Its id is the ledger index of this very entry
+// plus one, so it is unique for ever.
+type CreateGroup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// assignment is how its queues are given to its members: 1 sticky, 2 static, 3 broadcast;
+	// 4: not at all, its members receive and acknowledge single messages (work must be set).
+	Assignment    uint32      `protobuf:"varint,2,opt,name=assignment,proto3" json:"assignment,omitempty"`
+	Work          *WorkPolicy `protobuf:"bytes,40,opt,name=work,proto3" json:"work,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateGroup) Reset() {
+	*x = CreateGroup{}
+	mi := &file_record_v1_record_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateGroup) ProtoMessage() {}
+
+func (x *CreateGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateGroup.ProtoReflect.Descriptor instead.
+func (*CreateGroup) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CreateGroup) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateGroup) GetAssignment() uint32 {
+	if x != nil {
+		return x.Assignment
+	}
+	return 0
+}
+
+func (x *CreateGroup) GetWork() *WorkPolicy {
+	if x != nil {
+		return x.Work
+	}
+	return nil
+}
+
+// WorkPolicy is how a work-queue group treats messages that are not acknowledged.
+type WorkPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// max_attempts after which a message is a dead letter, at most 10,000; 0: never.
+	MaxAttempts uint32 `protobuf:"varint,1,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	// A message is delivered again after backoff_min_ms, which doubles with each attempt up
+	// to backoff_max_ms, at most 12 h.
+	BackoffMinMs int64 `protobuf:"varint,2,opt,name=backoff_min_ms,json=backoffMinMs,proto3" json:"backoff_min_ms,omitempty"`
+	BackoffMaxMs int64 `protobuf:"varint,3,opt,name=backoff_max_ms,json=backoffMaxMs,proto3" json:"backoff_max_ms,omitempty"`
+	// fifo delivers messages of one message group one after the other.
+	Fifo          bool `protobuf:"varint,4,opt,name=fifo,proto3" json:"fifo,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkPolicy) Reset() {
+	*x = WorkPolicy{}
+	mi := &file_record_v1_record_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkPolicy) ProtoMessage() {}
+
+func (x *WorkPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkPolicy.ProtoReflect.Descriptor instead.
+func (*WorkPolicy) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *WorkPolicy) GetMaxAttempts() uint32 {
+	if x != nil {
+		return x.MaxAttempts
+	}
+	return 0
+}
+
+func (x *WorkPolicy) GetBackoffMinMs() int64 {
+	if x != nil {
+		return x.BackoffMinMs
+	}
+	return 0
+}
+
+func (x *WorkPolicy) GetBackoffMaxMs() int64 {
+	if x != nil {
+		return x.BackoffMaxMs
+	}
+	return 0
+}
+
+func (x *WorkPolicy) GetFifo() bool {
+	if x != nil {
+		return x.Fifo
+	}
+	return false
+}
+
+// DeleteGroup removes a consumer group with its progress.
+type DeleteGroup struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteGroup) Reset() {
+	*x = DeleteGroup{}
+	mi := &file_record_v1_record_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteGroup) ProtoMessage() {}
+
+func (x *DeleteGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteGroup.ProtoReflect.Descriptor instead.
+func (*DeleteGroup) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DeleteGroup) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// GrantQueues gives queues to new owners, or takes them back from owners that are gone.
+// Each gets the group's next generation as its epoch: commits with another one are
+// refused from then on.
+type GrantQueues struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	GroupId       uint64                 `protobuf:"varint,1,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	Grants        []*QueueGrant          `protobuf:"bytes,2,rep,name=grants,proto3" json:"grants,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantQueues) Reset() {
+	*x = GrantQueues{}
+	mi := &file_record_v1_record_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantQueues) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantQueues) ProtoMessage() {}
+
+func (x *GrantQueues) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantQueues.ProtoReflect.Descriptor instead.
+func (*GrantQueues) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *GrantQueues) GetGroupId() uint64 {
+	if x != nil {
+		return x.GroupId
+	}
+	return 0
+}
+
+func (x *GrantQueues) GetGrants() []*QueueGrant {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
+type QueueGrant struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	QueueId uint32                 `protobuf:"varint,1,opt,name=queue_id,json=queueId,proto3" json:"queue_id,omitempty"`
+	// start is where the group begins in the queue if it has no progress there yet.
+	Start int64 `protobuf:"varint,2,opt,name=start,proto3" json:"start,omitempty"`
+	// owned is false where nobody owns the queue from now on.
+	Owned         bool `protobuf:"varint,3,opt,name=owned,proto3" json:"owned,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueueGrant) Reset() {
+	*x = QueueGrant{}
+	mi := &file_record_v1_record_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueueGrant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueueGrant) ProtoMessage() {}
+
+func (x *QueueGrant) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueueGrant.ProtoReflect.Descriptor instead.
+func (*QueueGrant) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *QueueGrant) GetQueueId() uint32 {
+	if x != nil {
+		return x.QueueId
+	}
+	return 0
+}
+
+func (x *QueueGrant) GetStart() int64 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *QueueGrant) GetOwned() bool {
+	if x != nil {
+		return x.Owned
+	}
+	return false
+}
+
+// CommitProgress is what many consumers have finished, gathered to one entry.
+type CommitProgress struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Commits       []*ProgressCommit      `protobuf:"bytes,1,rep,name=commits,proto3" json:"commits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitProgress) Reset() {
+	*x = CommitProgress{}
+	mi := &file_record_v1_record_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitProgress) ProtoMessage() {}
+
+func (x *CommitProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitProgress.ProtoReflect.Descriptor instead.
+func (*CommitProgress) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *CommitProgress) GetCommits() []*ProgressCommit {
+	if x != nil {
+		return x.Commits
+	}
+	return nil
+}
+
+type ProgressCommit struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	GroupId uint64                 `protobuf:"varint,1,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	QueueId uint32                 `protobuf:"varint,2,opt,name=queue_id,json=queueId,proto3" json:"queue_id,omitempty"`
+	// epoch is the one with which the owner was given the queue; 0: nobody ever was.
+	Epoch uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// offset is the next message that the group wants.
+	Offset        int64 `protobuf:"varint,4,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProgressCommit) Reset() {
+	*x = ProgressCommit{}
+	mi := &file_record_v1_record_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProgressCommit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProgressCommit) ProtoMessage() {}
+
+func (x *ProgressCommit) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProgressCommit.ProtoReflect.Descriptor instead.
+func (*ProgressCommit) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ProgressCommit) GetGroupId() uint64 {
+	if x != nil {
+		return x.GroupId
+	}
+	return 0
+}
+
+func (x *ProgressCommit) GetQueueId() uint32 {
+	if x != nil {
+		return x.QueueId
+	}
+	return 0
+}
+
+func (x *ProgressCommit) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *ProgressCommit) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+// ResetProgress sets a group's progress to any offsets, backwards too, and fences whoever
+// owns the queues now.
+type ResetProgress struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	GroupId       uint64                 `protobuf:"varint,1,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	Offsets       []*QueueOffset         `protobuf:"bytes,2,rep,name=offsets,proto3" json:"offsets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetProgress) Reset() {
+	*x = ResetProgress{}
+	mi := &file_record_v1_record_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetProgress) ProtoMessage() {}
+
+func (x *ResetProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetProgress.ProtoReflect.Descriptor instead.
+func (*ResetProgress) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ResetProgress) GetGroupId() uint64 {
+	if x != nil {
+		return x.GroupId
+	}
+	return 0
+}
+
+func (x *ResetProgress) GetOffsets() []*QueueOffset {
+	if x != nil {
+		return x.Offsets
+	}
+	return nil
+}
+
+type QueueOffset struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	QueueId       uint32                 `protobuf:"varint,1,opt,name=queue_id,json=queueId,proto3" json:"queue_id,omitempty"`
+	Offset        int64                  `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueueOffset) Reset() {
+	*x = QueueOffset{}
+	mi := &file_record_v1_record_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueueOffset) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueueOffset) ProtoMessage() {}
+
+func (x *QueueOffset) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueueOffset.ProtoReflect.Descriptor instead.
+func (*QueueOffset) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *QueueOffset) GetQueueId() uint32 {
+	if x != nil {
+		return x.QueueId
+	}
+	return 0
+}
+
+func (x *QueueOffset) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+// PauseGroup stops or resumes the consuming of a group.
+type PauseGroup struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Paused        bool                   `protobuf:"varint,2,opt,name=paused,proto3" json:"paused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseGroup) Reset() {
+	*x = PauseGroup{}
+	mi := &file_record_v1_record_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseGroup) ProtoMessage() {}
+
+func (x *PauseGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseGroup.ProtoReflect.Descriptor instead.
+func (*PauseGroup) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PauseGroup) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PauseGroup) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+// DeliverDue gives their queue offsets to batches that wait for a delivery time,
+// in the order of (delivery time, ledger index). The leader alone looks at a clock.
+type DeliverDue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// up_to_unix_ms is the leader's clock: nothing that is due later is delivered.
+	UpToUnixMs int64 `protobuf:"varint,1,opt,name=up_to_unix_ms,json=upToUnixMs,proto3" json:"up_to_unix_ms,omitempty"`
+	// limit is how many batches at most, 1 to 4,096, so that one command never takes long.
+	Limit         uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliverDue) Reset() {
+	*x = DeliverDue{}
+	mi := &file_record_v1_record_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliverDue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliverDue) ProtoMessage() {}
+
+func (x *DeliverDue) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliverDue.ProtoReflect.Descriptor instead.
+func (*DeliverDue) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DeliverDue) GetUpToUnixMs() int64 {
+	if x != nil {
+		return x.UpToUnixMs
+	}
+	return 0
+}
+
+func (x *DeliverDue) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// CarryForward says that batches which wait have been copied to the end of the
+// ledger (as CARRIED entries), so that their old segments can go. The lists are
+// equally long, one element of each belongs together.
+type CarryForward struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ids are the indexes of the entries that brought the batches first.
+	Ids []int64 `protobuf:"varint,1,rep,packed,name=ids,proto3" json:"ids,omitempty"`
+	// from and to are the entries that hold them until now and from now on.
+	From          []int64 `protobuf:"varint,2,rep,packed,name=from,proto3" json:"from,omitempty"`
+	To            []int64 `protobuf:"varint,3,rep,packed,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CarryForward) Reset() {
+	*x = CarryForward{}
+	mi := &file_record_v1_record_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CarryForward) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CarryForward) ProtoMessage() {}
+
+func (x *CarryForward) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CarryForward.ProtoReflect.Descriptor instead.
+func (*CarryForward) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *CarryForward) GetIds() []int64 {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *CarryForward) GetFrom() []int64 {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *CarryForward) GetTo() []int64 {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+// Recall drops a batch that waits for its delivery time.
+type Recall struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is the index of the entry that brought the batch, queue its queue.
+	Id            int64  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Queue         uint32 `protobuf:"varint,2,opt,name=queue,proto3" json:"queue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Recall) Reset() {
+	*x = Recall{}
+	mi := &file_record_v1_record_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Recall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Recall) ProtoMessage() {}
+
+func (x *Recall) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Recall.ProtoReflect.Descriptor instead.
+func (*Recall) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Recall) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Recall) GetQueue() uint32 {
+	if x != nil {
+		return x.Queue
+	}
+	return 0
+}
+
+// RegisterTransactionGroup gives out the number of a group of producers that answer
+// for each other's transactions: the one that its name has, or the next one.
+type RegisterTransactionGroup struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegisterTransactionGroup) Reset() {
+	*x = RegisterTransactionGroup{}
+	mi := &file_record_v1_record_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegisterTransactionGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegisterTransactionGroup) ProtoMessage() {}
+
+func (x *RegisterTransactionGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegisterTransactionGroup.ProtoReflect.Descriptor instead.
+func (*RegisterTransactionGroup) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RegisterTransactionGroup) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// EndTransaction gives a half message its queue offsets, or drops it.
+type EndTransaction struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is the index of the entry that brought the batch, queue its queue.
+	Id     int64  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Queue  uint32 `protobuf:"varint,2,opt,name=queue,proto3" json:"queue,omitempty"`
+	Commit bool   `protobuf:"varint,3,opt,name=commit,proto3" json:"commit,omitempty"`
+	// expired is set when nobody has said how it ends for too long: a rollback.
+	Expired       bool `protobuf:"varint,4,opt,name=expired,proto3" json:"expired,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndTransaction) Reset() {
+	*x = EndTransaction{}
+	mi := &file_record_v1_record_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndTransaction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndTransaction) ProtoMessage() {}
+
+func (x *EndTransaction) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndTransaction.ProtoReflect.Descriptor instead.
+func (*EndTransaction) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *EndTransaction) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *EndTransaction) GetQueue() uint32 {
+	if x != nil {
+		return x.Queue
+	}
+	return 0
+}
+
+func (x *EndTransaction) GetCommit() bool {
+	if x != nil {
+		return x.Commit
+	}
+	return false
+}
+
+func (x *EndTransaction) GetExpired() bool {
+	if x != nil {
+		return x.Expired
+	}
+	return false
+}
+
+// SetKeyIndex begins a key index of a topic, from its queues' ends on, or drops it.
+type SetKeyIndex struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	On            bool                   `protobuf:"varint,2,opt,name=on,proto3" json:"on,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetKeyIndex) Reset() {
+	*x = SetKeyIndex{}
+	mi := &file_record_v1_record_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetKeyIndex) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetKeyIndex) ProtoMessage() {}
+
+func (x *SetKeyIndex) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetKeyIndex.ProtoReflect.Descriptor instead.
+func (*SetKeyIndex) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SetKeyIndex) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *SetKeyIndex) GetOn() bool {
+	if x != nil {
+		return x.On
+	}
+	return false
+}
+
+// TrimKeyIndex drops what the key indexes of queues say of messages below offsets: the
+// leader has purged them.
+type TrimKeyIndex struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// offsets are those of the first messages that are kept, 1 to 4,096 queues.
+	Offsets       []*QueueOffset `protobuf:"bytes,1,rep,name=offsets,proto3" json:"offsets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrimKeyIndex) Reset() {
+	*x = TrimKeyIndex{}
+	mi := &file_record_v1_record_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrimKeyIndex) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrimKeyIndex) ProtoMessage() {}
+
+func (x *TrimKeyIndex) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrimKeyIndex.ProtoReflect.Descriptor instead.
+func (*TrimKeyIndex) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *TrimKeyIndex) GetOffsets() []*QueueOffset {
+	if x != nil {
+		return x.Offsets
+	}
+	return nil
+}
+
+// SettleWork is what became of messages that work-queue groups were given, gathered from
+// many consumers to one entry.
+type SettleWork struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Items         []*WorkItem            `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettleWork) Reset() {
+	*x = SettleWork{}
+	mi := &file_record_v1_record_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettleWork) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettleWork) ProtoMessage() {}
+
+func (x *SettleWork) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettleWork.ProtoReflect.Descriptor instead.
+func (*SettleWork) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *SettleWork) GetItems() []*WorkItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+// WorkItem says that messages are done, or that one was tried in vain.
+type WorkItem struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	GroupId uint64                 `protobuf:"varint,1,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	QueueId uint32                 `protobuf:"varint,2,opt,name=queue_id,json=queueId,proto3" json:"queue_id,omitempty"`
+	// epoch is that of the group's progress in the queue: a reset begins another one.
+	Epoch uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// low is below what the leader's ledger keeps of the queue: what stands there is done.
+	Low    int64 `protobuf:"varint,4,opt,name=low,proto3" json:"low,omitempty"`
+	Offset int64 `protobuf:"varint,5,opt,name=offset,proto3" json:"offset,omitempty"`
+	// count messages from offset on are done; 0: one message was tried.
+	Count uint32 `protobuf:"varint,6,opt,name=count,proto3" json:"count,omitempty"`
+	// attempts is how often it has been delivered, visible_at_unix_ms when it may be again.
+	Attempts        uint32 `protobuf:"varint,7,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	VisibleAtUnixMs int64  `protobuf:"varint,8,opt,name=visible_at_unix_ms,json=visibleAtUnixMs,proto3" json:"visible_at_unix_ms,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *WorkItem) Reset() {
+	*x = WorkItem{}
+	mi := &file_record_v1_record_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkItem) ProtoMessage() {}
+
+func (x *WorkItem) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkItem.ProtoReflect.Descriptor instead.
+func (*WorkItem) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *WorkItem) GetGroupId() uint64 {
+	if x != nil {
+		return x.GroupId
+	}
+	return 0
+}
+
+func (x *WorkItem) GetQueueId() uint32 {
+	if x != nil {
+		return x.QueueId
+	}
+	return 0
+}
+
+func (x *WorkItem) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *WorkItem) GetLow() int64 {
+	if x != nil {
+		return x.Low
+	}
+	return 0
+}
+
+func (x *WorkItem) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *WorkItem) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *WorkItem) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *WorkItem) GetVisibleAtUnixMs() int64 {
+	if x != nil {
+		return x.VisibleAtUnixMs
+	}
+	return 0
+}
+
+// MoveWork makes messages done for a work-queue group and gives copies of them, CARRIED
+// entries before this one, their offsets in other queues. One that is done already is not
+// moved: so each is moved once, however often that is tried.
+type MoveWork struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	GroupId       uint64                 `protobuf:"varint,1,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	QueueId       uint32                 `protobuf:"varint,2,opt,name=queue_id,json=queueId,proto3" json:"queue_id,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Low           int64                  `protobuf:"varint,4,opt,name=low,proto3" json:"low,omitempty"`
+	Moves         []*WorkMove            `protobuf:"bytes,5,rep,name=moves,proto3" json:"moves,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveWork) Reset() {
+	*x = MoveWork{}
+	mi := &file_record_v1_record_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveWork) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveWork) ProtoMessage() {}
+
+func (x *MoveWork) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveWork.ProtoReflect.Descriptor instead.
+func (*MoveWork) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *MoveWork) GetGroupId() uint64 {
+	if x != nil {
+		return x.GroupId
+	}
+	return 0
+}
+
+func (x *MoveWork) GetQueueId() uint32 {
+	if x != nil {
+		return x.QueueId
+	}
+	return 0
+}
+
+func (x *MoveWork) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *MoveWork) GetLow() int64 {
+	if x != nil {
+		return x.Low
+	}
+	return 0
+}
+
+func (x *MoveWork) GetMoves() []*WorkMove {
+	if x != nil {
+		return x.Moves
+	}
+	return nil
+}
+
+type WorkMove struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Offset    int64                  `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
+	ToQueueId uint32                 `protobuf:"varint,2,opt,name=to_queue_id,json=toQueueId,proto3" json:"to_queue_id,omitempty"`
+	// back is how many entries before this one the copy stands.
+	Back          uint32 `protobuf:"varint,3,opt,name=back,proto3" json:"back,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkMove) Reset() {
+	*x = WorkMove{}
+	mi := &file_record_v1_record_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkMove) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkMove) ProtoMessage() {}
+
+func (x *WorkMove) ProtoReflect() protoreflect.Message {
+	mi := &file_record_v1_record_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkMove.ProtoReflect.Descriptor instead.
+func (*WorkMove) Descriptor() ([]byte, []int) {
+	return file_record_v1_record_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *WorkMove) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *WorkMove) GetToQueueId() uint32 {
+	if x != nil {
+		return x.ToQueueId
+	}
+	return 0
+}
+
+func (x *WorkMove) GetBack() uint32 {
+	if x != nil {
+		return x.Back
+	}
+	return 0
+}
+
 var File_record_v1_record_proto protoreflect.FileDescriptor
 
 const file_record_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x16record/v1/record.proto\x12\trecord.v1\"\x98\x02\n" +
+	"\x16record/v1/record.proto\x12\trecord.v1\"\x8f\r\n" +
 	"\aCommand\x12 \n" +
 	"\ftime_unix_ms\x18\x01 \x01(\x03R\n" +
 	"timeUnixMs\x12\x1d\n" +
@@ -302,15 +2406,167 @@ const file_record_v1_record_proto_rawDesc = "" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12;\n" +
 	"\fcreate_topic\x18\x03 \x01(\v2\x16.record.v1.CreateTopicH\x00R\vcreateTopic\x12;\n" +
 	"\fdelete_topic\x18\x04 \x01(\v2\x16.record.v1.DeleteTopicH\x00R\vdeleteTopic\x12J\n" +
-	"\x11register_producer\x18\x05 \x01(\v2\x1b.record.v1.RegisterProducerH\x00R\x10registerProducerB\x06\n" +
-	"\x04kind\"9\n" +
+	"\x11register_producer\x18\x05 \x01(\v2\x1b.record.v1.RegisterProducerH\x00R\x10registerProducer\x12;\n" +
+	"\fcreate_group\x18\n" +
+	" \x01(\v2\x16.record.v1.CreateGroupH\x00R\vcreateGroup\x12;\n" +
+	"\fdelete_group\x18\v \x01(\v2\x16.record.v1.DeleteGroupH\x00R\vdeleteGroup\x12;\n" +
+	"\fgrant_queues\x18\f \x01(\v2\x16.record.v1.GrantQueuesH\x00R\vgrantQueues\x12D\n" +
+	"\x0fcommit_progress\x18\r \x01(\v2\x19.record.v1.CommitProgressH\x00R\x0ecommitProgress\x12A\n" +
+	"\x0ereset_progress\x18\x0e \x01(\v2\x18.record.v1.ResetProgressH\x00R\rresetProgress\x128\n" +
+	"\vpause_group\x18\x0f \x01(\v2\x15.record.v1.PauseGroupH\x00R\n" +
+	"pauseGroup\x128\n" +
+	"\vdeliver_due\x18\x1e \x01(\v2\x15.record.v1.DeliverDueH\x00R\n" +
+	"deliverDue\x12>\n" +
+	"\rcarry_forward\x18\x1f \x01(\v2\x17.record.v1.CarryForwardH\x00R\fcarryForward\x12+\n" +
+	"\x06recall\x18  \x01(\v2\x11.record.v1.RecallH\x00R\x06recall\x12c\n" +
+	"\x1aregister_transaction_group\x18! \x01(\v2#.record.v1.RegisterTransactionGroupH\x00R\x18registerTransactionGroup\x12D\n" +
+	"\x0fend_transaction\x18\" \x01(\v2\x19.record.v1.EndTransactionH\x00R\x0eendTransaction\x12<\n" +
+	"\rset_key_index\x18F \x01(\v2\x16.record.v1.SetKeyIndexH\x00R\vsetKeyIndex\x12?\n" +
+	"\x0etrim_key_index\x18G \x01(\v2\x17.record.v1.TrimKeyIndexH\x00R\ftrimKeyIndex\x128\n" +
+	"\vsettle_work\x18( \x01(\v2\x15.record.v1.SettleWorkH\x00R\n" +
+	"settleWork\x122\n" +
+	"\tmove_work\x18) \x01(\v2\x13.record.v1.MoveWorkH\x00R\bmoveWork\x128\n" +
+	"\valter_topic\x18< \x01(\v2\x15.record.v1.AlterTopicH\x00R\n" +
+	"alterTopic\x128\n" +
+	"\vtrim_queues\x18= \x01(\v2\x15.record.v1.TrimQueuesH\x00R\n" +
+	"trimQueues\x12A\n" +
+	"\x0eundelete_topic\x18> \x01(\v2\x18.record.v1.UndeleteTopicH\x00R\rundeleteTopic\x12>\n" +
+	"\rpurge_deleted\x18? \x01(\v2\x17.record.v1.PurgeDeletedH\x00R\fpurgeDeleted\x12G\n" +
+	"\x10expire_producers\x182 \x01(\v2\x1a.record.v1.ExpireProducersH\x00R\x0fexpireProducers\x12B\n" +
+	"\x0fgive_up_waiting\x183 \x01(\v2\x18.record.v1.GiveUpWaitingH\x00R\rgiveUpWaiting\x128\n" +
+	"\vforget_late\x184 \x01(\v2\x15.record.v1.ForgetLateH\x00R\n" +
+	"forgetLateB\x06\n" +
+	"\x04kind\"\x8c\x01\n" +
 	"\vCreateTopic\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06queues\x18\x02 \x01(\rR\x06queues\"!\n" +
+	"\x06queues\x18\x02 \x01(\rR\x06queues\x12\x1b\n" +
+	"\tkey_index\x18F \x01(\bR\bkeyIndex\x124\n" +
+	"\bsettings\x18\x03 \x01(\v2\x18.record.v1.TopicSettingsR\bsettings\"\xfc\x01\n" +
+	"\rTopicSettings\x12\x17\n" +
+	"\x04type\x18\x01 \x01(\rH\x00R\x04type\x88\x01\x01\x12/\n" +
+	"\x11max_message_bytes\x18\x02 \x01(\rH\x01R\x0fmaxMessageBytes\x88\x01\x01\x12&\n" +
+	"\fretention_ms\x18\x03 \x01(\x03H\x02R\vretentionMs\x88\x01\x01\x122\n" +
+	"\x12retention_messages\x18\x04 \x01(\x03H\x03R\x11retentionMessages\x88\x01\x01B\a\n" +
+	"\x05_typeB\x14\n" +
+	"\x12_max_message_bytesB\x0f\n" +
+	"\r_retention_msB\x15\n" +
+	"\x13_retention_messages\"<\n" +
 	"\vDeleteTopic\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"&\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
+	"\bgrace_ms\x18\x02 \x01(\x03R\agraceMs\"n\n" +
+	"\n" +
+	"AlterTopic\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06queues\x18\x02 \x01(\rR\x06queues\x124\n" +
+	"\bsettings\x18\x03 \x01(\v2\x18.record.v1.TopicSettingsR\bsettings\">\n" +
+	"\n" +
+	"TrimQueues\x120\n" +
+	"\aoffsets\x18\x01 \x03(\v2\x16.record.v1.QueueOffsetR\aoffsets\"#\n" +
+	"\rUndeleteTopic\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"G\n" +
+	"\fPurgeDeleted\x12!\n" +
+	"\rup_to_unix_ms\x18\x01 \x01(\x03R\n" +
+	"upToUnixMs\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\"\x88\x01\n" +
 	"\x10RegisterProducer\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04nameB7Z5github.com/ledgermq/ledgermq/proto/record/v1;recordv1b\x06proto3"
+	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
+	"\fcontinues_id\x18\x02 \x01(\x04R\vcontinuesId\x12'\n" +
+	"\x0fcontinues_epoch\x18\x03 \x01(\rR\x0econtinuesEpoch\x12\x14\n" +
+	"\x05known\x18\x04 \x01(\bR\x05known\"9\n" +
+	"\rGiveUpWaiting\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\x03R\x03ids\x12\x16\n" +
+	"\x06places\x18\x02 \x03(\x03R\x06places\"$\n" +
+	"\n" +
+	"ForgetLate\x12\x16\n" +
+	"\x06before\x18\x01 \x01(\x03R\x06before\"T\n" +
+	"\x0fExpireProducers\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\x04R\x03ids\x12/\n" +
+	"\x14unused_since_unix_ms\x18\x02 \x01(\x03R\x11unusedSinceUnixMs\"l\n" +
+	"\vCreateGroup\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
+	"\n" +
+	"assignment\x18\x02 \x01(\rR\n" +
+	"assignment\x12)\n" +
+	"\x04work\x18( \x01(\v2\x15.record.v1.WorkPolicyR\x04work\"\x8f\x01\n" +
+	"\n" +
+	"WorkPolicy\x12!\n" +
+	"\fmax_attempts\x18\x01 \x01(\rR\vmaxAttempts\x12$\n" +
+	"\x0ebackoff_min_ms\x18\x02 \x01(\x03R\fbackoffMinMs\x12$\n" +
+	"\x0ebackoff_max_ms\x18\x03 \x01(\x03R\fbackoffMaxMs\x12\x12\n" +
+	"\x04fifo\x18\x04 \x01(\bR\x04fifo\"!\n" +
+	"\vDeleteGroup\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"W\n" +
+	"\vGrantQueues\x12\x19\n" +
+	"\bgroup_id\x18\x01 \x01(\x04R\agroupId\x12-\n" +
+	"\x06grants\x18\x02 \x03(\v2\x15.record.v1.QueueGrantR\x06grants\"S\n" +
+	"\n" +
+	"QueueGrant\x12\x19\n" +
+	"\bqueue_id\x18\x01 \x01(\rR\aqueueId\x12\x14\n" +
+	"\x05start\x18\x02 \x01(\x03R\x05start\x12\x14\n" +
+	"\x05owned\x18\x03 \x01(\bR\x05owned\"E\n" +
+	"\x0eCommitProgress\x123\n" +
+	"\acommits\x18\x01 \x03(\v2\x19.record.v1.ProgressCommitR\acommits\"t\n" +
+	"\x0eProgressCommit\x12\x19\n" +
+	"\bgroup_id\x18\x01 \x01(\x04R\agroupId\x12\x19\n" +
+	"\bqueue_id\x18\x02 \x01(\rR\aqueueId\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x16\n" +
+	"\x06offset\x18\x04 \x01(\x03R\x06offset\"\\\n" +
+	"\rResetProgress\x12\x19\n" +
+	"\bgroup_id\x18\x01 \x01(\x04R\agroupId\x120\n" +
+	"\aoffsets\x18\x02 \x03(\v2\x16.record.v1.QueueOffsetR\aoffsets\"@\n" +
+	"\vQueueOffset\x12\x19\n" +
+	"\bqueue_id\x18\x01 \x01(\rR\aqueueId\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\"8\n" +
+	"\n" +
+	"PauseGroup\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06paused\x18\x02 \x01(\bR\x06paused\"E\n" +
+	"\n" +
+	"DeliverDue\x12!\n" +
+	"\rup_to_unix_ms\x18\x01 \x01(\x03R\n" +
+	"upToUnixMs\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\"D\n" +
+	"\fCarryForward\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\x03R\x03ids\x12\x12\n" +
+	"\x04from\x18\x02 \x03(\x03R\x04from\x12\x0e\n" +
+	"\x02to\x18\x03 \x03(\x03R\x02to\".\n" +
+	"\x06Recall\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x14\n" +
+	"\x05queue\x18\x02 \x01(\rR\x05queue\".\n" +
+	"\x18RegisterTransactionGroup\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"h\n" +
+	"\x0eEndTransaction\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x14\n" +
+	"\x05queue\x18\x02 \x01(\rR\x05queue\x12\x16\n" +
+	"\x06commit\x18\x03 \x01(\bR\x06commit\x12\x18\n" +
+	"\aexpired\x18\x04 \x01(\bR\aexpired\"3\n" +
+	"\vSetKeyIndex\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x0e\n" +
+	"\x02on\x18\x02 \x01(\bR\x02on\"@\n" +
+	"\fTrimKeyIndex\x120\n" +
+	"\aoffsets\x18\x01 \x03(\v2\x16.record.v1.QueueOffsetR\aoffsets\"7\n" +
+	"\n" +
+	"SettleWork\x12)\n" +
+	"\x05items\x18\x01 \x03(\v2\x13.record.v1.WorkItemR\x05items\"\xdf\x01\n" +
+	"\bWorkItem\x12\x19\n" +
+	"\bgroup_id\x18\x01 \x01(\x04R\agroupId\x12\x19\n" +
+	"\bqueue_id\x18\x02 \x01(\rR\aqueueId\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x10\n" +
+	"\x03low\x18\x04 \x01(\x03R\x03low\x12\x16\n" +
+	"\x06offset\x18\x05 \x01(\x03R\x06offset\x12\x14\n" +
+	"\x05count\x18\x06 \x01(\rR\x05count\x12\x1a\n" +
+	"\battempts\x18\a \x01(\rR\battempts\x12+\n" +
+	"\x12visible_at_unix_ms\x18\b \x01(\x03R\x0fvisibleAtUnixMs\"\x93\x01\n" +
+	"\bMoveWork\x12\x19\n" +
+	"\bgroup_id\x18\x01 \x01(\x04R\agroupId\x12\x19\n" +
+	"\bqueue_id\x18\x02 \x01(\rR\aqueueId\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x10\n" +
+	"\x03low\x18\x04 \x01(\x03R\x03low\x12)\n" +
+	"\x05moves\x18\x05 \x03(\v2\x13.record.v1.WorkMoveR\x05moves\"V\n" +
+	"\bWorkMove\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x1e\n" +
+	"\vto_queue_id\x18\x02 \x01(\rR\ttoQueueId\x12\x12\n" +
+	"\x04back\x18\x03 \x01(\rR\x04backB7Z5github.com/ledgermq/ledgermq/proto/record/v1;recordv1b\x06proto3"
 
 var (
 	file_record_v1_record_proto_rawDescOnce sync.Once
@@ -324,22 +2580,83 @@ func file_record_v1_record_proto_rawDescGZIP() []byte {
 	return file_record_v1_record_proto_rawDescData
 }
 
-var file_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_record_v1_record_proto_goTypes = []any{
-	(*Command)(nil),          // 0: record.v1.Command
-	(*CreateTopic)(nil),      // 1: record.v1.CreateTopic
-	(*DeleteTopic)(nil),      // 2: record.v1.DeleteTopic
-	(*RegisterProducer)(nil), // 3: record.v1.RegisterProducer
+	(*Command)(nil),                  // 0: record.v1.Command
+	(*CreateTopic)(nil),              // 1: record.v1.CreateTopic
+	(*TopicSettings)(nil),            // 2: record.v1.TopicSettings
+	(*DeleteTopic)(nil),              // 3: record.v1.DeleteTopic
+	(*AlterTopic)(nil),               // 4: record.v1.AlterTopic
+	(*TrimQueues)(nil),               // 5: record.v1.TrimQueues
+	(*UndeleteTopic)(nil),            // 6: record.v1.UndeleteTopic
+	(*PurgeDeleted)(nil),             // 7: record.v1.PurgeDeleted
+	(*RegisterProducer)(nil),         // 8: record.v1.RegisterProducer
+	(*GiveUpWaiting)(nil),            // 9: record.v1.GiveUpWaiting
+	(*ForgetLate)(nil),               // 10: record.v1.ForgetLate
+	(*ExpireProducers)(nil),          // 11: record.v1.ExpireProducers
+	(*CreateGroup)(nil),              // 12: record.v1.CreateGroup
+	(*WorkPolicy)(nil),               // 13: record.v1.WorkPolicy
+	(*DeleteGroup)(nil),              // 14: record.v1.DeleteGroup
+	(*GrantQueues)(nil),              // 15: record.v1.GrantQueues
+	(*QueueGrant)(nil),               // 16: record.v1.QueueGrant
+	(*CommitProgress)(nil),           // 17: record.v1.CommitProgress
+	(*ProgressCommit)(nil),           // 18: record.v1.ProgressCommit
+	(*ResetProgress)(nil),            // 19: record.v1.ResetProgress
+	(*QueueOffset)(nil),              // 20: record.v1.QueueOffset
+	(*PauseGroup)(nil),               // 21: record.v1.PauseGroup
+	(*DeliverDue)(nil),               // 22: record.v1.DeliverDue
+	(*CarryForward)(nil),             // 23: record.v1.CarryForward
+	(*Recall)(nil),                   // 24: record.v1.Recall
+	(*RegisterTransactionGroup)(nil), // 25: record.v1.RegisterTransactionGroup
+	(*EndTransaction)(nil),           // 26: record.v1.EndTransaction
+	(*SetKeyIndex)(nil),              // 27: record.v1.SetKeyIndex
+	(*TrimKeyIndex)(nil),             // 28: record.v1.TrimKeyIndex
+	(*SettleWork)(nil),               // 29: record.v1.SettleWork
+	(*WorkItem)(nil),                 // 30: record.v1.WorkItem
+	(*MoveWork)(nil),                 // 31: record.v1.MoveWork
+	(*WorkMove)(nil),                 // 32: record.v1.WorkMove
 }
 var file_record_v1_record_proto_depIdxs = []int32{
-	1, // 0: record.v1.Command.create_topic:type_name -> record.v1.CreateTopic
-	2, // 1: record.v1.Command.delete_topic:type_name -> record.v1.DeleteTopic
-	3, // 2: record.v1.Command.register_producer:type_name -> record.v1.RegisterProducer
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	1,  // 0: record.v1.Command.create_topic:type_name -> record.v1.CreateTopic
+	3,  // 1: record.v1.Command.delete_topic:type_name -> record.v1.DeleteTopic
+	8,  // 2: record.v1.Command.register_producer:type_name -> record.v1.RegisterProducer
+	12, // 3: record.v1.Command.create_group:type_name -> record.v1.CreateGroup
+	14, // 4: record.v1.Command.delete_group:type_name -> record.v1.DeleteGroup
+	15, // 5: record.v1.Command.grant_queues:type_name -> record.v1.GrantQueues
+	17, // 6: record.v1.Command.commit_progress:type_name -> record.v1.CommitProgress
+	19, // 7: record.v1.Command.reset_progress:type_name -> record.v1.ResetProgress
+	21, // 8: record.v1.Command.pause_group:type_name -> record.v1.PauseGroup
+	22, // 9: record.v1.Command.deliver_due:type_name -> record.v1.DeliverDue
+	23, // 10: record.v1.Command.carry_forward:type_name -> record.v1.CarryForward
+	24, // 11: record.v1.Command.recall:type_name -> record.v1.Recall
+	25, // 12: record.v1.Command.register_transaction_group:type_name -> record.v1.RegisterTransactionGroup
+	26, // 13: record.v1.Command.end_transaction:type_name -> record.v1.EndTransaction
+	27, // 14: record.v1.Command.set_key_index:type_name -> record.v1.SetKeyIndex
+	28, // 15: record.v1.Command.trim_key_index:type_name -> record.v1.TrimKeyIndex
+	29, // 16: record.v1.Command.settle_work:type_name -> record.v1.SettleWork
+	31, // 17: record.v1.Command.move_work:type_name -> record.v1.MoveWork
+	4,  // 18: record.v1.Command.alter_topic:type_name -> record.v1.AlterTopic
+	5,  // 19: record.v1.Command.trim_queues:type_name -> record.v1.TrimQueues
+	6,  // 20: record.v1.Command.undelete_topic:type_name -> record.v1.UndeleteTopic
+	7,  // 21: record.v1.Command.purge_deleted:type_name -> record.v1.PurgeDeleted
+	11, // 22: record.v1.Command.expire_producers:type_name -> record.v1.ExpireProducers
+	9,  // 23: record.v1.Command.give_up_waiting:type_name -> record.v1.GiveUpWaiting
+	10, // 24: record.v1.Command.forget_late:type_name -> record.v1.ForgetLate
+	2,  // 25: record.v1.CreateTopic.settings:type_name -> record.v1.TopicSettings
+	2,  // 26: record.v1.AlterTopic.settings:type_name -> record.v1.TopicSettings
+	20, // 27: record.v1.TrimQueues.offsets:type_name -> record.v1.QueueOffset
+	13, // 28: record.v1.CreateGroup.work:type_name -> record.v1.WorkPolicy
+	16, // 29: record.v1.GrantQueues.grants:type_name -> record.v1.QueueGrant
+	18, // 30: record.v1.CommitProgress.commits:type_name -> record.v1.ProgressCommit
+	20, // 31: record.v1.ResetProgress.offsets:type_name -> record.v1.QueueOffset
+	20, // 32: record.v1.TrimKeyIndex.offsets:type_name -> record.v1.QueueOffset
+	30, // 33: record.v1.SettleWork.items:type_name -> record.v1.WorkItem
+	32, // 34: record.v1.MoveWork.moves:type_name -> record.v1.WorkMove
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_record_v1_record_proto_init() }
@@ -351,14 +2668,37 @@ func file_record_v1_record_proto_init() {
 		(*Command_CreateTopic)(nil),
 		(*Command_DeleteTopic)(nil),
 		(*Command_RegisterProducer)(nil),
+		(*Command_CreateGroup)(nil),
+		(*Command_DeleteGroup)(nil),
+		(*Command_GrantQueues)(nil),
+		(*Command_CommitProgress)(nil),
+		(*Command_ResetProgress)(nil),
+		(*Command_PauseGroup)(nil),
+		(*Command_DeliverDue)(nil),
+		(*Command_CarryForward)(nil),
+		(*Command_Recall)(nil),
+		(*Command_RegisterTransactionGroup)(nil),
+		(*Command_EndTransaction)(nil),
+		(*Command_SetKeyIndex)(nil),
+		(*Command_TrimKeyIndex)(nil),
+		(*Command_SettleWork)(nil),
+		(*Command_MoveWork)(nil),
+		(*Command_AlterTopic)(nil),
+		(*Command_TrimQueues)(nil),
+		(*Command_UndeleteTopic)(nil),
+		(*Command_PurgeDeleted)(nil),
+		(*Command_ExpireProducers)(nil),
+		(*Command_GiveUpWaiting)(nil),
+		(*Command_ForgetLate)(nil),
 	}
+	file_record_v1_record_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_record_v1_record_proto_rawDesc), len(file_record_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ledgermq/ledgermq/cmd/internal/cli"
+	"github.com/ledgermq/ledgermq/pkg/broker"
+	"github.com/ledgermq/ledgermq/pkg/client"
+)
+
+// serveOrders starts a broker with ten messages in orders/0, of which the group billing
+// has consumed four.
+func serveOrders(t *testing.T) (addr string) {
+	t.Helper()
+	b, err := broker.New(broker.Config{
+		Node:    broker.NodeConfig{ID: "n1", Data: t.TempDir()},
+		Listen:  broker.ListenConfig{Client: "127.0.0.1:0", Peer: "127.0.0.1:0", HTTP: "127.0.0.1:0"},
+		Storage: broker.StorageConfig{SegmentBytes: 8 << 20, TailCacheBytes: 1 << 20, StateCacheBytes: 1 << 20},
+		Logger:  slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	var running errgroup.Group
+	running.Go(func() error { return b.Run(context.Background()) })
+	t.Cleanup(func() {
+		b.Kill()
+		if err := running.Wait(); !errors.Is(err, broker.ErrKilled) {
+			t.Error(err)
+		}
+	})
+	c, err := client.Dial(t.Context(), client.Config{Seeds: []string{b.Addrs().Client}})
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.Admin().CreateTopic(t.Context(), "orders", 1)
+	require.NoError(t, err)
+	p, err := c.Producer(t.Context(), client.ProducerConfig{Topic: "orders"})
+	require.NoError(t, err)
+	for range 10 {
+		p.Publish(t.Context(), client.Message{Value: []byte("x")})
+	}
+	require.NoError(t, p.Close(t.Context()))
+	g, err := c.GroupConsumer(t.Context(), client.GroupConfig{Group: "billing", Topic: "orders"})
+	require.NoError(t, err)
+	for range 5 {
+		_, err := g.Next(t.Context())
+		require.NoError(t, err)
+	}
+	require.NoError(t, g.Close(t.Context()))
+	return b.Addrs().Client
+}
+
+func TestGroupCommands(t *testing.T) {
+	addr := serveOrders(t)
+	admin := func(args ...string) (string, string, cli.ExitCode) {
+		return run(t, append([]string{"admin", "group", "--server", addr}, args...)...)
+	}
+	table := func(args ...string) string {
+		out, errs, code := admin(args...)
+		require.Zero(t, code, errs)
+		return strings.Join(strings.Fields(out), " ")
+	}
+	require.Equal(t, "GROUP ASSIGNMENT MEMBERS QUEUES LAG STATE billing sticky 0 1 6 empty", table("list"))
+	out, _, _ := admin("describe", "billing", "-o", "json")
+	var d describedGroup
+	require.NoError(t, json.Unmarshal([]byte(out), &d))
+	require.Len(t, d.QueueList, 1)
+	q := d.QueueList[0]
+	require.Equal(t, []int64{4, 0, 10, 6}, []int64{q.Offset, q.First, q.End, q.Lag})
+	require.Positive(t, q.LagSeconds)
+	require.NotNil(t, q.Committed)
+	require.Contains(t, table("describe", "billing"), "orders/0 4 10 6")
+
+	out, errs, code := admin("reset", "billing", "--shift", "-3", "--dry-run")
+	require.Zero(t, code)
+	require.Equal(t, "dry run: nothing was changed\n", errs)
+	require.Equal(t, "QUEUE BEFORE AFTER FIRST END orders/0 4 1 0 10", strings.Join(strings.Fields(out), " "))
+	require.Contains(t, table("reset", "billing", "--to", "latest", "--topic", "orders", "--queue", "0"), "orders/0 4 10 0 10")
+	require.Contains(t, table("reset", "billing", "--to", "1h"), "orders/0 10 0 0 10")
+	require.Contains(t, table("reset", "billing", "--to", "@7"), "orders/0 0 7 0 10")
+	require.Contains(t, table("pause", "billing"), "billing true")
+	require.Contains(t, table("list"), "paused")
+	require.Contains(t, table("resume", "billing"), "billing false")
+	require.Contains(t, table("delete", "billing"), "billing")
+	require.Equal(t, "GROUP ASSIGNMENT MEMBERS QUEUES LAG STATE", table("list"))
+
+	for _, tc := range []struct {
+		want string
+		code cli.ExitCode
+		args []string
+	}{
+		{"UNKNOWN_GROUP", cli.ExitNotFound, []string{"describe", "billing"}},
+		{"UNKNOWN_GROUP", cli.ExitNotFound, []string{"delete", "billing"}},
+		{"exactly one of --to", cli.ExitUsage, []string{"reset", "billing"}},
+		{"exactly one of --to", cli.ExitUsage, []string{"reset", "billing", "--to", "latest", "--shift", "1"}},
+		{"--queue needs --topic", cli.ExitUsage, []string{"reset", "billing", "--to", "latest", "--queue", "1"}},
+		{"want earliest, latest", cli.ExitUsage, []string{"reset", "billing", "--to", "yesterday"}},
+	} {
+		_, errs, code := admin(tc.args...)
+		require.Equal(t, tc.code, code, errs)
+		require.Contains(t, errs, tc.want)
+	}
+}

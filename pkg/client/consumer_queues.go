@@ -1,0 +1,61 @@
+package client
+
+import (
+	"context"
+	"slices"
+)
+
+// add begins to read a queue.
+func (cs *Consumer) add(queue int, id uint32, at int64, paused bool) error {
+	f := newFetcher(cs, queue, id, at)
+	f.mu.paused = paused
+	if err := cs.c.start(func(context.Context) error { return f.run(f.ctx) }); err != nil {
+		return err
+	}
+	i, _ := slices.BinarySearch(cs.cfg.Queues, queue)
+	cs.cfg.Queues = slices.Insert(cs.cfg.Queues, i, queue)
+	cs.fetchers = slices.Insert(cs.fetchers, i, f)
+	return nil
+}
+
+// remove reads a queue no more. What was fetched of it is dropped.
+func (cs *Consumer) remove(queue int) {
+	i, ok := slices.BinarySearch(cs.cfg.Queues, queue)
+	if !ok {
+		return
+	}
+	f := cs.fetchers[i]
+	f.restart(f.position, true)
+	f.cancel(errRestart)
+	<-f.done
+	cs.cfg.Queues = slices.Delete(cs.cfg.Queues, i, i+1)
+	cs.fetchers = slices.Delete(cs.fetchers, i, i+1)
+	if cs.failedAt == f {
+		cs.failed, cs.failedAt = nil, nil
+	}
+}
+
+// startOf turns a StartAt into an offset of a queue.
+func (c *Client) startOf(ctx context.Context, topic string, queue int, from StartAt) (int64, error) {
+	t, err := c.Admin().DescribeTopic(ctx, topic)
+	if err != nil {
+		return 0, err
+	}
+	if queue >= len(t.Queues) {
+		return 0, errorf(CodeUnknownQueue, "topic %q has queues 0 to %d, not %d", topic, len(t.Queues)-1, queue)
+	}
+	q := t.Queues[queue]
+	switch from.kind {
+	case startLatest:
+		return q.End, nil
+	case startOffset:
+		return min(max(q.First, from.offset), q.End), nil
+	case startTime:
+		found, err := c.Admin().FindOffsets(ctx, topic, from.time, queue)
+		if err != nil || len(found) == 0 {
+			return 0, err
+		}
+		return found[0].Offset, nil
+	}
+	return q.First, nil
+}
