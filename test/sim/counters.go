@@ -23,6 +23,7 @@ const (
 	Partitions
 	Resets
 	SlowDisks
+	Undecidable
 	Truncations
 	Elections
 	Accepted
@@ -48,12 +49,55 @@ const (
 	StaleDirs
 	MajorityWipes
 	Restored
+	Rots
+	Suspects
+	FoundInUse
+	Repairs
+	DamagedThereToo
+	Vouched
+	PushesHeld
+	CalledLost
+	DiskErrors
+	FullDisks
+	FullLeaders
+	FullHandOvers
+	ClockJumps
+	ClockJumpsNoticed
+	Purges
+	PurgesByAge
+	Seeded
+	SeedsResumed
+	SeedsBegunAnew
+	SeedsUnneeded
+	ShutDowns
+	RollingRestarts
+	Misfits
+	StuckTruncations
+	LearnersAdded
+	Promotions
+	Removals
+	ChangesRefused
+	ChangesUndone
+	TornTails
+	TrustedOutlines
+	UnseenRots
+	CutSyncs
+	CutTruncations
+	ThickErrors
+	Flips
+	Refusals
+	ReplayedLate
+	Histories
+	HistoryOps
+	Pulled
+	Calamities
+	CutBallots
 	counters
 )
 
 var counterNames = [counters]string{
 	"proposals", "refused", "messages", "dropped", "duplicated", "replayed",
-	"crashes", "power cuts", "pauses", "partitions", "resets", "slow disks",
+	"crashes", "power cuts", "pauses", "partitions", "resets", "slow disks", "flips that nothing would prove",
 	"conflict truncations", "elections", "accepted", "acknowledged", "commits",
 	"old-term entries held back until a noop", "pre-votes asked", "pre-votes refused",
 	"check-quorum step-downs", "stale pushes rejected by term", "revotes at once after TERM_NOT_READY",
@@ -61,6 +105,17 @@ var counterNames = [counters]string{
 	"transfers done", "transfers failed", "disks wiped", "members that founded", "members proven by a leader",
 	"votes refused for want of a proven directory", "new directories heard in mid-term", "late answers of a lost directory",
 	"majorities wiped", "disks found again",
+	"runs of entries damaged on disk", "suspect members", "damages found while in use", "runs of entries repaired from peers",
+	"entries damaged on the peer that was asked, too", "durable positions cut down to what is whole", "pushes held until a repair",
+	"entries that no peer had a copy of", "disk errors", "disks full", "leaders without space", "of these, leaders no more while it lasted",
+	"wall clocks set", "clock jumps noticed by retention", "purges", "purges by age",
+	"members seeded", "seeds resumed", "seeds begun anew", "seeds found unneeded",
+	"orderly stops", "rolling restarts", "copies that did not fit", "truncations next to damage",
+	"learners added", "learners promoted", "voters removed", "membership changes refused", "membership changes truncated",
+	"torn tails dropped", "logs opened without reading all of them", "starts that did not find all damage", "syncs cut by a crash", "truncations cut by a crash", "syncs of the real log that failed",
+	"bits and sectors of files damaged", "logs that refused to open", "messages of long ago replayed",
+	"histories judged", "operations in histories", "messages pulled",
+	"runs in which every copy of some entries was damaged", "saves of the ballot cut short",
 }
 
 // Counters are how often each thing happened.

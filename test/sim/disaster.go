@@ -70,7 +70,8 @@ func (s *Sim) wipe(n *node) {
 	s.note(n, "wipe", int64(n.disk.durable.end()), int64(n.disk.dir))
 	n.graves = append(n.graves, n.disk)
 	n.dirs++
-	n.disk = disk{dir: n.dirs}
+	n.seedling = nil
+	n.disk = s.newDisk(n.dirs, n.id)
 }
 
 // restore puts the directory back that n lost last.
@@ -87,13 +88,8 @@ func (s *Sim) restore(n *node) {
 // wipeOne takes the disk of n, if a majority of proven members remains: what is
 // promised is promised for the loss of a minority at a time.
 func (s *Sim) wipeOne(n *node) {
-	unproven := 1
-	for _, o := range s.nodes {
-		if o != n && !o.disk.ballot.Proven {
-			unproven++
-		}
-	}
-	if !n.up || unproven > len(s.nodes)-s.quorum() {
+	safe := s.everyMajority(func(o *node) bool { return o != n && o.canVote() }) && s.mayLoseLearner(n)
+	if !n.up || !safe || s.rotten() && !s.dispensable(n, 0, n.disk.durable.end()) {
 		return
 	}
 	s.crash(n, s.chance(0.5))

@@ -3,6 +3,7 @@ package sim
 import (
 	"time"
 
+	"github.com/ledgermq/ledgermq/pkg/commitlog/crashfs"
 	"github.com/ledgermq/ledgermq/pkg/dledger/member"
 )
 
@@ -12,9 +13,24 @@ import (
 type disk struct {
 	dir      int // the node's directories are numbered from 1
 	ballot   member.Ballot
+	changes  []member.Change
 	durable  entries
 	unsynced []write
 	inFlight int // so many of unsynced are covered by the running sync
+
+	// durable goes on to hold what was purged, for the oracle; nobody reads it.
+	begin   member.Index // the first entry that is not purged
+	applied member.Index // the last entry that the durable state covers
+	rot     marks        // entries whose bytes here are damaged
+	met     marks        // those that a read or the scrub has come upon: a start finds them again
+	eio     bool         // the next sync or save of the ballot fails
+	full    bool         // there is no space for the next segment
+
+	// Of a thick node.
+	fs     *crashfs.FS
+	saving *member.Ballot // that is being written; nil: none is
+	flips  []flip         // bits that were flipped in it
+	doomed bool           // its log will refuse to open
 }
 
 // write is a truncation or an append that the disk has not yet made durable.
@@ -78,7 +94,7 @@ func (d *disk) crash(n int, part func(n int) int) {
 // startSync begins a sync unless one runs or there is nothing to do.
 func (n *node) startSync() {
 	d := &n.disk
-	if d.inFlight > 0 || len(d.unsynced) == 0 {
+	if d.inFlight > 0 || len(d.unsynced) == 0 || n.lacksSpace() {
 		return
 	}
 	d.inFlight = len(d.unsynced)
@@ -95,7 +111,15 @@ func (n *node) startSync() {
 // finishSync reports a sync. Its completion may come to the member late, and
 // after truncations that waited for the sync itself.
 func (n *node) finishSync(done member.Persisted) {
-	if done.Epoch == n.epoch {
+	if n.thick != nil {
+		var ok bool
+		if done, ok = n.thick.sync(); !ok {
+			return
+		}
+	} else if n.diskFails() {
+		return
+	}
+	if done.Epoch == n.epoch && n.thick == nil {
 		n.disk.settle()
 	}
 	late := time.Duration(0)

@@ -41,9 +41,36 @@ func (n *node) dispatch(to int8, l *link) {
 				p.Runs = nil // of two pushes: read again from the entries
 			}
 		}
-		n.sendPush(to, p)
+		cut := p
+		if !n.readable(&cut) {
+			if n.role == member.Leader && n.term == p.Term {
+				n.holdPushes(to, l, p, queue)
+				return
+			}
+			continue
+		}
+		n.sendPush(to, cut)
+		if cut.Last < p.Last {
+			p.PrevIndex, p.PrevTerm, p.First, p.Runs = cut.Last, n.log.termAt(cut.Last), cut.Last+1, nil
+			queue = append([]member.PushRequest{p}, queue...)
+		}
 	}
 	l.queue = l.queue[:0]
+}
+
+// holdPushes waits for the repair of the first entry of a push, and all that is behind
+// it waits too.
+func (n *node) holdPushes(to int8, l *link, p member.PushRequest, rest []member.PushRequest) {
+	n.sim.count[PushesHeld]++
+	l.queue = append([]member.PushRequest{p}, rest...)
+	l.busy = true
+	life := n.life
+	n.sim.after(repairFirstRetry, func() {
+		if n.life == life {
+			l.busy = false
+			n.dispatch(to, l)
+		}
+	})
 }
 
 // continues says whether q is the append right after p.
@@ -55,8 +82,12 @@ func continues(p, q member.PushRequest) bool {
 // sendPush reads the bytes of a push and sends it, maybe in pieces.
 func (n *node) sendPush(to int8, p member.PushRequest) {
 	if p.Last < p.First {
-		n.sim.net.send(n.i, to, bulk, p, nil)
+		n.sim.net.send(n.i, to, bulk, p, nil, nil)
 		return
+	}
+	if p.First < n.disk.begin {
+		n.sim.net.link(n.i, to).lagging = n.role == member.Leader && n.term == p.Term
+		return // it has to be seeded
 	}
 	if p.Last > n.log.end() {
 		return // truncated since: this node no longer leads
@@ -66,17 +97,22 @@ func (n *node) sendPush(to int8, p member.PushRequest) {
 		return // written by a later leader since
 	}
 	n.sim.god.checkPush(n, &p, es)
+	var raw []byte
+	if n.thick != nil {
+		raw = n.thick.ahead
+	}
 	for n.sim.profile.cutPushes && len(es) > 1 && n.sim.chance(0.3) {
 		k := 1 + n.sim.rng.IntN(len(es)-1)
 		piece := p
 		piece.Last = p.First + member.Index(k) - 1
 		piece.Runs = es[:k].runs(p.First)
-		n.sim.net.send(n.i, to, bulk, piece, es[:k:k])
+		n.sim.net.send(n.i, to, bulk, piece, es[:k:k], cutRaw(raw, 0, k))
+		raw = cutRaw(raw, k, len(es)-k)
 		p.PrevIndex, p.PrevTerm = piece.Last, es[k-1].term
 		p.First, es = piece.Last+1, es[k:]
 	}
 	p.Runs = es.runs(p.First)
-	n.sim.net.send(n.i, to, bulk, p, es)
+	n.sim.net.send(n.i, to, bulk, p, es, raw)
 }
 
 // onResume runs do when the node goes on after a pause, unless it died meanwhile.

@@ -20,6 +20,9 @@
 // ballot is saved, syncs its ledger in the background, and reads the bodies of a
 // push only when the push leaves.
 //
+// In a share of the runs the nodes are thick: pkg/commitlog is under them, on a file
+// system in memory (thick.go). In a share, clients write histories for pkg/history.
+//
 // exhaustive.go tries everything that can happen to a miniature of three members
 // within some moves (miniature.go, scopes.go).
 //

@@ -38,6 +38,8 @@ const (
 	moveCrash
 	moveWipe
 	moveReconnect // a leader to one peer
+	moveRemove    // a leader removes a member, maybe itself
+	movePromote
 )
 
 // search is a depth-first search with a memory of the states it has seen, and of how
@@ -56,6 +58,7 @@ type miniFacts struct {
 	term      member.Term
 	committed int
 	founded   int  // members that have founded the group
+	groups    int  // changes that have been made
 	proven    bool // a replaced member was proven
 }
 
@@ -122,6 +125,7 @@ func (s *search) beyond(w *miniature) bool {
 
 func (s *search) note(w *miniature) {
 	s.most.committed = max(s.most.committed, len(w.committed))
+	s.most.groups = max(s.most.groups, len(w.groups))
 	founded := 0
 	for _, n := range w.nodes {
 		if n.ballot.Proven && n.dir == 1 {
@@ -168,6 +172,9 @@ func (s *search) possible(w *miniature) []move {
 			if leads && o != i {
 				all = append(all, move{moveReconnect, i, o})
 			}
+			if leads && w.changes > 0 {
+				all = append(all, move{moveRemove, i, o}, move{movePromote, i, o})
+			}
 		}
 	}
 	return all
@@ -202,6 +209,10 @@ func (s *search) make(w *miniature, mv move) *miniature {
 		w.wipe(mv.node)
 	case moveReconnect:
 		w.step(mv.node, member.Connected{Peer: miniID(mv.arg)})
+	case moveRemove, movePromote:
+		w.changes--
+		op := map[moveKind]member.ChangeOp{moveRemove: member.Remove, movePromote: member.Promote}[mv.kind]
+		w.step(mv.node, member.ChangeMembers{Op: op, ID: miniID(mv.arg)})
 	}
 	if !s.scope.beats {
 		w.net = slices.DeleteFunc(w.net, func(p parcel) bool { return idleBeat(p.msg) })
@@ -241,6 +252,10 @@ func (mv move) describe(w *miniature) string {
 		return fmt.Sprintf("%s loses its disk", id)
 	case moveReconnect:
 		return fmt.Sprintf("%s connects to %s", id, miniID(mv.arg))
+	case moveRemove:
+		return fmt.Sprintf("%s removes %s", id, miniID(mv.arg))
+	case movePromote:
+		return fmt.Sprintf("%s promotes %s", id, miniID(mv.arg))
 	}
 	return "?"
 }

@@ -15,7 +15,7 @@ func TestExhaustive(t *testing.T) {
 			if s.violation != "" {
 				t.Fatal(s.violation)
 			}
-			if m := s.most; m.term < sc.want.term || m.committed < sc.want.committed || m.founded < sc.want.founded || (sc.want.proven && !m.proven) {
+			if m := s.most; m.term < sc.want.term || m.committed < sc.want.committed || m.founded < sc.want.founded || m.groups < sc.want.groups || (sc.want.proven && !m.proven) {
 				t.Errorf("%+v is all that came about, expected %+v: the scope is too small", m, sc.want)
 			}
 			t.Logf("%d states visited by %d moves, all within %d moves of the opening, terms up to %d, %d entries committed, %v",

@@ -21,6 +21,11 @@ const (
 	faultTransfer
 	faultUnfit
 	faultWipe
+	faultRot
+	faultDiskError
+	faultFullDisk
+	faultWallClock
+	faultRolling
 	faultKinds
 )
 
@@ -86,6 +91,16 @@ func (s *Sim) cause(f fault) {
 		s.unfit(n)
 	case faultWipe:
 		s.wipeOne(n)
+	case faultRot:
+		s.rotOne(n)
+	case faultDiskError:
+		n.disk.eio = true
+	case faultFullDisk:
+		s.fillDisk(n)
+	case faultWallClock:
+		s.setClock(n)
+	case faultRolling:
+		s.roll(0)
 	default:
 		s.partition(f)
 	}
@@ -198,6 +213,9 @@ func (s *Sim) undo(after time.Duration, do func()) {
 // heal ends all trouble.
 func (s *Sim) heal() {
 	s.calm = true
+	if s.chronicle != nil {
+		s.chronicle.healed = s.now
+	}
 	s.weather = weather{}
 	s.net.heal()
 	for _, n := range s.nodes {
@@ -212,6 +230,7 @@ func (s *Sim) heal() {
 			s.setFit(n, true)
 		}
 	}
+	s.healDisks()
 	for _, n := range s.nodes {
 		for o := range n.i {
 			s.net.rejoin(n.i, o)

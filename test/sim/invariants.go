@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/ledgermq/ledgermq/pkg/dledger/member"
@@ -57,6 +58,9 @@ func (g *god) checkVote(n *node, term member.Term, who member.ID) {
 	if !n.disk.ballot.Proven {
 		g.sim.fail("%s: I10: votes for %s in term %d with an unproven directory", n.id, who, term)
 	}
+	if n.chores.barred {
+		g.sim.fail("%s: I10: votes for %s in term %d with a damaged ledger", n.id, who, term)
+	}
 	if n.disk.ballot.Term < term || n.disk.ballot.Term == term && n.disk.ballot.VotedFor != who {
 		g.sim.fail("%s: I1: votes for %s in term %d, its disk holds %+v", n.id, who, term, n.disk.ballot)
 	}
@@ -105,7 +109,7 @@ func (g *god) checkAppend(n *node, i member.Index, own bool) {
 	}
 	for _, seen := range g.stamps[i] {
 		if seen.term == e.term {
-			if seen.chain != e.chain || own {
+			if seen.chain != e.chain || seen.stamp != e.stamp || own {
 				g.sim.fail("%s: I3: two entries (%d, term %d)", n.id, i, e.term)
 			}
 			return
@@ -169,17 +173,14 @@ func (g *god) checkCommit(n *node, c member.Index, leads bool) {
 
 // extend adds to the committed list what n is the first to report.
 func (g *god) extend(n *node, c member.Index) {
-	copies := 0
-	for _, o := range g.sim.nodes {
-		if g.holds(n, o, c) {
-			copies++
-		}
-	}
-	if copies < g.sim.quorum() {
-		g.sim.fail("%s: I8: commits %d, which %d of %d disks hold", n.id, c, copies, g.sim.size())
+	if !slices.ContainsFunc(n.groupsAt(), func(group member.Members) bool {
+		return g.sim.majorityOf(group, func(o *node) bool { return g.holds(n, o, c) })
+	}) {
+		g.sim.fail("%s: I8: commits %d, which no majority of disks holds", n.id, c)
 	}
 	for i := len(g.committed); i <= int(c); i++ {
 		g.committed = append(g.committed, committed{n.log[i], n.disk.ballot.Term})
+		g.extendGroup(member.Index(i), n.log[i])
 	}
 	g.sim.count[Commits] += int64(c - n.commit)
 }
@@ -201,7 +202,7 @@ func (g *god) acknowledged(n *node, p *proposal) {
 	if p.acked || p.refused {
 		g.sim.fail("%s: I14: proposal %d answered twice", n.id, p.payload)
 	}
-	p.acked = true
+	p.acked, p.ackedAt = true, g.sim.now
 	g.maxAcked = max(g.maxAcked, last)
 	g.acked = append(g.acked, p)
 	g.sim.count[Acked]++

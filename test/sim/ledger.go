@@ -8,6 +8,7 @@ type entry struct {
 	term    member.Term
 	payload uint64 // number of the proposal; 0 for a NOOP
 	chain   uint64
+	stamp   int64 // when its leader's wall clock said that it was appended, in ns
 }
 
 func mix(h, v uint64) uint64 {
@@ -30,12 +31,22 @@ func (l entries) termAt(i member.Index) member.Term {
 	return l[i].term
 }
 
-func (l entries) add(term member.Term, payload uint64) entries {
-	var prev uint64
-	if len(l) > 0 {
-		prev = l[len(l)-1].chain
+// add appends an entry. Stamps never fall, whatever the clock says.
+func (l entries) add(term member.Term, payload uint64, stamp int64) entries {
+	return append(l, l.at(l.end()).next(term, payload, stamp))
+}
+
+// at is entry i, or, before the first one, what that follows.
+func (l entries) at(i member.Index) entry {
+	if i < 0 {
+		return entry{}
 	}
-	return append(l, entry{term, payload, mix(mix(prev, uint64(term)), payload)})
+	return l[i]
+}
+
+// next is the entry that follows e.
+func (e entry) next(term member.Term, payload uint64, stamp int64) entry {
+	return entry{term, payload, mix(mix(e.chain, uint64(term)), payload), max(stamp, e.stamp)}
 }
 
 // part is the range of entries [first, last] as a slice that nobody will write.
@@ -57,4 +68,9 @@ func (l entries) runs(first member.Index) []member.Run {
 		}
 	}
 	return runs
+}
+
+// outline is what a member is told of a ledger that begins at an entry.
+func (l entries) outline(begin member.Index) member.Ledger {
+	return member.NewLedger(begin, l.termAt(begin-1), l[begin:].runs(begin), l.end())
 }

@@ -10,9 +10,10 @@ import (
 // Many says which seeds to run.
 type Many struct {
 	From  uint64        // the first seed; those after it follow
-	Seeds int           // how many; 0: until Until
+	Seeds int           // how many at most; 0: until Until
 	Until time.Time     // no seed is begun after this; zero: no limit
 	Chaos time.Duration // of each run, as in Options
+	Thick bool          // all runs, as in Options
 	Procs int           // runs at a time; 0: one per core
 	First bool          // stop at the first violation
 }
@@ -50,7 +51,7 @@ func RunMany(many Many) Tally {
 	for range many.Procs {
 		wg.Go(func() {
 			for seed, ok := take(); ok; seed, ok = take() {
-				r := Run(Options{Seed: seed, Chaos: many.Chaos})
+				r := Run(Options{Seed: seed, Chaos: many.Chaos, Thick: many.Thick})
 				mu.Lock()
 				tally.add(r)
 				mu.Unlock()

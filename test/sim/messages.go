@@ -21,6 +21,7 @@ func (g *god) checkSend(n *node, msg member.Message) {
 	case member.HeartBeatResponse:
 		g.checkTerm(n, m.Term)
 		g.checkProvenWord(n, m.Unproven)
+		g.checkWhole(n, m.DurableIndex)
 		if m.Code == member.Success {
 			g.checkDurable(n, m.Term, m.RequestTerm, m.DurableIndex, m.DurableTerm)
 		}
@@ -29,6 +30,7 @@ func (g *god) checkSend(n *node, msg member.Message) {
 	case member.PushResponse:
 		g.checkTerm(n, m.Term)
 		g.checkProvenWord(n, m.Unproven)
+		g.checkWhole(n, m.DurableIndex)
 		if m.Code == member.Success {
 			g.checkDurable(n, m.Term, m.RequestTerm, m.DurableIndex, m.DurableTerm)
 		}
@@ -57,6 +59,9 @@ func (g *god) checkProvenWord(n *node, unproven bool) {
 // checkVoteRequest: a candidate votes for itself durably, names its last entry
 // (dledger#52), and stands only after a quorum has said that it would vote for it.
 func (g *god) checkVoteRequest(n *node, m member.VoteRequest) {
+	if n.chores.barred {
+		g.sim.fail("%s: I10: asks for votes in term %d with a damaged ledger", n.id, m.Term)
+	}
 	if n.batch.steps == 1 {
 		if m.LedgerEndIndex != n.log.end() || m.LedgerEndTerm != n.log.termAt(n.log.end()) {
 			g.sim.fail("%s: asks for votes with (%d, term %d), its last entry is (%d, term %d)",
@@ -107,6 +112,14 @@ func (g *god) checkDurable(n *node, term, request member.Term, i member.Index, t
 		if i > l.log.end() || l.log[i].chain != n.disk.durable[i].chain {
 			g.sim.fail("%s: answers durable (%d, term %d), which does not match leader %s", n.id, i, t, l.id)
 		}
+	}
+}
+
+// checkWhole: no entry is answered for that is known to be damaged and that nobody has
+// told the node is committed (I9).
+func (g *god) checkWhole(n *node, durable member.Index) {
+	if faulty, ok := n.chores.faulty.after(n.settled()); ok && durable >= faulty {
+		g.sim.fail("%s: I9: answers durable %d, entry %d is damaged", n.id, durable, faulty)
 	}
 }
 

@@ -21,8 +21,10 @@ type miniature struct {
 	leaders   [miniTerms]int8
 	committed []member.Term // by index; (index, term) names an entry
 
+	groups []miniChange
+
 	// What may still happen.
-	proposals, crashes, wipes, doubles int8
+	proposals, crashes, wipes, doubles, changes int8
 
 	broken string // the rule that the last move broke
 }
@@ -43,6 +45,8 @@ type miniNode struct {
 	commit  member.Index
 	epoch   uint64
 	dir     int
+	saved   []member.Change
+	joins   bool            // it was not in the group when that began
 	graves  [][]member.Term // proven directories that were lost, as far as they were durable
 }
 
@@ -69,6 +73,8 @@ func newMiniature(fresh bool) *miniature {
 	}
 	for i := range w.nodes {
 		w.nodes[i] = &miniNode{now: epoch, dir: 1, ballot: member.Ballot{Proven: !fresh}, commit: member.NoIndex}
+	}
+	for i := range w.nodes {
 		w.start(i)
 	}
 	return w
@@ -77,7 +83,7 @@ func newMiniature(fresh bool) *miniature {
 func (w *miniature) start(i int) {
 	n := w.nodes[i]
 	cfg := member.Config{
-		ID: miniID(i), Peers: []member.ID{"n1", "n2", "n3"}, Rand: rand.New(halfway{}),
+		ID: miniID(i), Members: w.firstGroup(), Joining: n.joins, Changes: n.saved, Rand: rand.New(halfway{}),
 		Incarnation: member.Incarnation(fmt.Sprintf("%s#%d", miniID(i), n.dir)),
 	}
 	var runs []member.Run
@@ -98,7 +104,7 @@ func (w *miniature) start(i int) {
 // copy shares all nodes but i.
 func (w *miniature) copy(i int) *miniature {
 	c := *w
-	c.net, c.committed = slices.Clone(w.net), slices.Clone(w.committed)
+	c.net, c.committed, c.groups = slices.Clone(w.net), slices.Clone(w.committed), slices.Clone(w.groups)
 	n := *w.nodes[i]
 	n.m, n.terms, n.graves = n.m.Clone(), slices.Clone(n.terms), slices.Clone(n.graves)
 	c.nodes[i] = &n
@@ -113,7 +119,7 @@ func (w *miniature) step(i int, ev member.Event) {
 			w.broken = fmt.Sprint(r)
 		}
 	}()
-	w.nodes[i].m.Step(w.nodes[i].now, ev)
+	w.nodes[i].m.Step(w.nodes[i].now, w.withGroups(ev))
 	w.carryOut(i)
 }
 
@@ -124,8 +130,12 @@ func (w *miniature) carryOut(i int) {
 		w.checkBallot(i, *u.Ballot)
 		n.ballot = *u.Ballot
 	}
+	w.keepGroups(u.Changed)
 	if u.Truncate != nil {
 		w.truncate(i, int(*u.Truncate))
+	}
+	if u.Changes != nil {
+		n.saved = u.Changes
 	}
 	for _, span := range u.Append {
 		for range span.Last - span.First + 1 {
@@ -204,7 +214,7 @@ func (w *miniature) wipe(i int) {
 		n.graves = append(n.graves, n.terms[:n.durable])
 	}
 	n.dir++
-	n.ballot, n.terms, n.durable = member.Ballot{}, nil, 0
+	n.ballot, n.terms, n.durable, n.saved = member.Ballot{}, nil, 0, nil
 	w.start(i)
 }
 
@@ -264,8 +274,11 @@ func (w *miniature) commitTo(i int, c member.Index) {
 	if known == len(entries) {
 		return
 	}
-	copies := 0
-	for _, o := range w.nodes {
+	copies, group := 0, n.m.Status().Members
+	for k, o := range w.nodes {
+		if !group.HasVoter(miniID(k)) {
+			continue
+		}
 		held := o.ballot.Proven && holdsAll(o.terms[:o.durable], entries)
 		for _, grave := range o.graves {
 			held = held || holdsAll(grave, entries)
@@ -274,8 +287,8 @@ func (w *miniature) commitTo(i int, c member.Index) {
 			copies++
 		}
 	}
-	if n.m.Role() != member.Leader || copies < miniSize/2+1 {
-		w.broken = fmt.Sprintf("I8: %v %s commits %v, which %d of %d disks hold", n.m.Role(), miniID(i), entries, copies, miniSize)
+	if n.m.Role() != member.Leader || copies <= group.CountVoters()/2 {
+		w.broken = fmt.Sprintf("I8: %v %s commits %v, which %d of %v hold", n.m.Role(), miniID(i), entries, copies, group)
 	}
 	w.committed = slices.Clone(entries)
 }
@@ -286,7 +299,7 @@ func (w *miniature) key() uint64 {
 	for _, p := range w.net {
 		net += mix(p.key, 1) // in any order
 	}
-	h := mix(net, uint64(w.proposals)<<24|uint64(w.crashes)<<16|uint64(w.wipes)<<8|uint64(w.doubles))
+	h := mix(net, uint64(w.changes)<<32|uint64(w.proposals)<<24|uint64(w.crashes)<<16|uint64(w.wipes)<<8|uint64(w.doubles))
 	for _, l := range w.leaders {
 		h = mix(h, uint64(l))
 	}

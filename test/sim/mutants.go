@@ -8,6 +8,9 @@ type layer string
 const (
 	tests layer = "tests"      // those of the broken package: for the member, its rule scripts
 	seeds layer = "simulation" // this simulator
+
+	thickSeeds layer = "thick simulation" // with the real commit log in every run
+	exhaustive layer = "search"           // the exhaustive one, in its short form
 )
 
 // mutant is a rule broken on purpose: in file, the text old becomes broken. Each
@@ -35,5 +38,6 @@ func mutants() []mutant {
 		standingMutants(),
 		repairMutants(),
 		seedMutants(),
+		membershipMutants(),
 	)
 }

@@ -18,7 +18,7 @@ func brokerMutants() []mutant {
 		},
 		{
 			name: "producer windows not kept over a restart", file: "pkg/state/load.go", layers: own,
-			old:    "\tq.addWindow(window)\n\treturn nil\n",
+			old:    "\tw.addWindow(q, window)\n\treturn nil\n",
 			broken: "\t_ = window\n\treturn nil\n",
 		},
 		{
@@ -33,7 +33,7 @@ func brokerMutants() []mutant {
 		},
 		{
 			name: "queue index knows entries above the applied index", file: "pkg/state/load.go", layers: own,
-			old:    "if newest.Index > applied {",
+			old:    "if newest.Given > applied {",
 			broken: "if false {",
 		},
 		{
@@ -68,8 +68,8 @@ func brokerMutants() []mutant {
 		},
 		{
 			name: "missing offsets skipped in silence", file: "pkg/client/fetcher.go", layers: own,
-			old:    "case base > next:",
-			broken: "case base > next && base < 0:",
+			old:    "case base > next && f.cs.cfg.Filter.none():",
+			broken: "case base > next && base < 0 && f.cs.cfg.Filter.none():",
 		},
 		{
 			name: "unknown outcome reported as definite", file: "pkg/client/producer_run.go", layers: own,
@@ -97,20 +97,20 @@ func brokerMutants() []mutant {
 // ballotMutants break what a member must never forget: I1.
 func ballotMutants() []mutant {
 	const file = "pkg/dledger/ballot_file.go"
-	own := []layer{tests}
+	own, thick := []layer{tests}, []layer{tests, thickSeeds}
 	return []mutant{
 		{
-			name: "vote answered before fdatasync", file: file, layers: own,
+			name: "vote answered before fdatasync", file: file, layers: thick,
 			old:    "if err := b.disk.Datasync(); err != nil {",
 			broken: "if err := error(nil); err != nil {",
 		},
 		{
-			name: "ballot written over the newest one", file: file, layers: own,
+			name: "ballot written over the newest one", file: file, layers: thick,
 			old:    "b.disk.WriteAt(encodeBallotSlot(slot), slotOffset(slot.sequence))",
 			broken: "b.disk.WriteAt(encodeBallotSlot(slot), slotOffset(0))",
 		},
 		{
-			name: "ballot CRC ignored", file: file, layers: own,
+			name: "ballot CRC ignored", file: file, layers: thick,
 			old:    "le.Uint32(raw[ballotCRCOffset:]); got != want {",
 			broken: "le.Uint32(raw[ballotCRCOffset:]); false && got != want {",
 		},
@@ -121,13 +121,43 @@ func ballotMutants() []mutant {
 		},
 		{
 			name: "ballot read but not made durable", file: file, layers: own,
-			old:    "return b, b.write(b.newest)",
-			broken: "return b, nil",
+			old:    "if err := b.write(b.newest); err != nil {",
+			broken: "if err := error(nil); err != nil {",
+		},
+		{
+			name: "ballot not mirrored", file: "pkg/dledger/ballot_mirror.go", layers: own,
+			old:    "if err := b.write(next); err != nil {",
+			broken: "if err := error(nil); err != nil {",
+		},
+		{
+			name: "ballot mirrored over the newest one", file: "pkg/dledger/ballot_mirror.go", layers: own,
+			old:    "next.sequence++",
+			broken: "next.sequence += 2",
+		},
+		{
+			name: "ballot mirrored only at the end", file: "pkg/dledger/ballot_mirror.go", layers: own,
+			old:    "if !s.core.mirror.due(now, busy) {",
+			broken: "if true || !s.core.mirror.due(now, busy) {",
 		},
 		{
 			name: "failed ballot write retried", file: file, layers: own,
 			old:    "if b.broken != nil {",
 			broken: "if false {",
+		},
+		{
+			name: "damage that first offsets meet is no damage of the state", file: "pkg/broker/assemble.go", layers: own,
+			old:    "if err := store.Retain(state.Index(b.ledger.Begin())); err != nil {",
+			broken: "if err := store.Retain(state.Index(b.ledger.Begin())); err != nil && !corruptState(err) {",
+		},
+		{
+			name: "memory gate opens below what is held by right", file: "pkg/broker/memory.go", layers: own,
+			old:    "opens = max(uint64(memory*openShare), uint64(held))",
+			broken: "opens = uint64(memory * openShare)",
+		},
+		{
+			name: "topics that are being created take no room", file: "pkg/broker/topic_room.go", layers: own,
+			old:    "\tr.mu.coming[topic] = queues\n",
+			broken: "",
 		},
 	}
 }

@@ -71,5 +71,10 @@ func historyMutants() []mutant {
 			old:    "return errors.New(\"empty line\") // io.EOF would be taken for the end of the history",
 			broken: "return err",
 		},
+		{
+			name: "history: a producer's own numbers are not looked at", file: dir + "check.go", layers: own,
+			old:    "o.Number > 0 {",
+			broken: "false {",
+		},
 	}
 }

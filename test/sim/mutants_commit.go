@@ -35,7 +35,7 @@ func commitMutants() []mutant {
 			broken: "",
 		},
 		{
-			name: "old-term entry committed by counting (Raft figure 8)", file: memberDir + "commit.go", layers: both,
+			name: "old-term entry committed by counting (Raft figure 8)", file: memberDir + "commit.go", layers: []layer{tests, seeds, exhaustive},
 			old:    "if term, _ := m.ledger.TermAt(index); term == m.ballot.Term {",
 			broken: "if term, _ := m.ledger.TermAt(index); term > 0 {",
 		},

@@ -10,14 +10,19 @@ func standingMutants() []mutant {
 			broken: "case r.Unproven:",
 		},
 		{
+			name: "member with a damaged ledger votes", file: memberDir + "standing.go", layers: both,
+			old:    "return m.ballot.Proven && !m.barred }",
+			broken: "return m.ballot.Proven }",
+		},
+		{
 			name: "unproven member counted", file: memberDir + "proof.go", layers: both,
 			old:    "return p.standing.heard && p.standing.proven",
 			broken: "return true",
 		},
 		{
 			name: "unproven answers keep a leader", file: memberDir + "heartbeat.go", layers: both,
-			old:    "if p.counts() || !p.standing.heard {",
-			broken: "if p != nil {",
+			old:    "case p.voter && (p.counts() || !p.standing.heard):",
+			broken: "case p.voter:",
 		},
 		{
 			name: "water mark kept over a new incarnation", file: memberDir + "proof.go", layers: both,
@@ -55,7 +60,7 @@ func standingMutants() []mutant {
 		},
 		{
 			name: "a majority of fresh members begins", file: memberDir + "founding.go", layers: both,
-			old:    "if others == len(m.peers) || (m.cfg.Bootstrap && others+1 >= m.quorum()) {",
+			old:    "if others == m.voters-1 || (m.cfg.Bootstrap && others+1 >= m.quorum()) {",
 			broken: "if others+1 >= m.quorum() {",
 		},
 		{

@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"context"
+	_ "embed" // for testdata/killers.txt
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,8 +19,9 @@ import (
 
 // The simulator's budget for one mutant: it must notice within so many seeds.
 const (
-	mutantSeeds   = 400
-	mutantTimeout = 3 * time.Minute
+	mutantSeeds      = 400
+	mutantThickSeeds = 1000
+	mutantTimeout    = 3 * time.Minute
 )
 
 // TestMutantsApply checks that the text of every mutant is still there to break,
@@ -125,12 +127,12 @@ func baseline(root string, ms []mutant) error {
 	for _, m := range ms {
 		for _, l := range m.layers {
 			pkg := filepath.Dir(m.file)
-			if l == seeds {
+			if l != tests {
 				pkg = ""
 			}
 			if key := string(l) + pkg; !done[key] {
 				done[key] = true
-				if red, err := l.run(root, dir, none, pkg); red != "" || err != nil {
+				if red, err := l.run(root, dir, none, pkg, ""); red != "" || err != nil {
 					return fmt.Errorf("%s %s is red with nothing broken: %s %w", l, pkg, red, err)
 				}
 			}
@@ -179,7 +181,7 @@ func (m *mutant) try(root string) (v verdict) {
 		return verdict{err: err}
 	}
 	for _, l := range m.layers {
-		killer, err := l.run(root, dir, overlay, filepath.Dir(m.file))
+		killer, err := l.run(root, dir, overlay, filepath.Dir(m.file), hints()[m.name])
 		switch {
 		case err != nil:
 			v.err = err
@@ -211,20 +213,54 @@ func (m *mutant) overlay(root, dir string) (string, error) {
 }
 
 // run runs one layer and says what in it noticed, or nothing.
-func (l layer) run(root, dir, overlay, pkg string) (string, error) {
+func (l layer) run(root, dir, overlay, pkg, hint string) (string, error) {
 	if l == tests {
-		// What rapid remembers of a mutant must not be in the way of the next test.
-		defer os.RemoveAll(filepath.Join(root, pkg, "testdata", "rapid"))
-		out, err := output(root, "go", "test", "-short", "-count=1", "-failfast", "-timeout", "2m", "-overlay", overlay, "./"+filepath.ToSlash(pkg))
-		return firstFailure(out, err)
+		if hint != "" {
+			if killer, err := runTests(root, overlay, pkg, "^"+hint+"$"); killer != "" || err != nil {
+				return killer, err
+			}
+		}
+		return runTests(root, overlay, pkg, ".")
 	}
 	bin := filepath.Join(dir, "sim.test")
 	if out, err := output(root, "go", "test", "-c", "-o", bin, "-overlay", overlay, "./test/sim"); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
-	out, err := output(filepath.Join(root, "test", "sim"), bin, "-sim.hunt", fmt.Sprint(mutantSeeds))
+	args := map[layer][]string{
+		seeds:      {"-sim.hunt", fmt.Sprint(mutantSeeds)},
+		thickSeeds: {"-sim.hunt", fmt.Sprint(mutantThickSeeds), "-sim.thick"},
+		exhaustive: {"-test.run", "TestExhaustive", "-test.short", "-test.failfast"},
+	}
+	out, err := output(filepath.Join(root, "test", "sim"), bin, args[l]...)
+	if l == exhaustive {
+		return firstFailure(out, err)
+	}
 	return hunted(out, err)
 }
+
+// runTests runs those tests of a package whose names match.
+func runTests(root, overlay, pkg, match string) (string, error) {
+	// What rapid remembers of a mutant must not be in the way of the next test.
+	defer os.RemoveAll(filepath.Join(root, pkg, "testdata", "rapid"))
+	out, err := output(root, "go", "test", "-short", "-count=1", "-failfast", "-timeout", "2m",
+		"-run", match, "-overlay", overlay, "./"+filepath.ToSlash(pkg))
+	return firstFailure(out, err)
+}
+
+//go:embed testdata/killers.txt
+var killersText string
+
+// hints are the tests that have killed a mutant before: they are tried first, which
+// saves most of the time. Only when such a test notices nothing, all are run.
+var hints = sync.OnceValue(func() map[string]string {
+	killers := map[string]string{}
+	for line := range strings.Lines(killersText) {
+		if name, test, ok := strings.Cut(strings.TrimSpace(line), ": "); ok {
+			killers[name] = test
+		}
+	}
+	return killers
+})
 
 // output runs a command; err is not nil if it failed or took too long.
 func output(dir, name string, args ...string) (string, error) {
@@ -268,7 +304,7 @@ func firstFailure(out string, err error) (string, error) {
 
 // hunt runs seeds until one violates something.
 func hunt(seeds int) int {
-	tally := RunMany(Many{From: 1, Seeds: seeds, Procs: 1, First: true})
+	tally := RunMany(Many{From: 1, Seeds: seeds, Procs: 1, Thick: *thickFlag, First: true})
 	if len(tally.Violations) == 0 {
 		fmt.Printf("%d seeds: nothing\n", tally.Seeds)
 		return 0

@@ -53,7 +53,7 @@ func votingMutants() []mutant {
 		},
 		{
 			name: "a minority of votes elects", file: memberDir + "vote_outcome.go", layers: both,
-			old:    "return n >= t.size/2+1",
+			old:    "return n >= majority(t.size)",
 			broken: "return n >= t.size/2",
 		},
 		{

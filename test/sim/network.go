@@ -15,6 +15,7 @@ type envelope struct {
 	haunts   bool   // outlives the connection
 	msg      member.Message
 	entries  entries
+	raw      []byte // the entries of a thick node
 }
 
 // lane is one of the two connections to a peer.
@@ -35,9 +36,21 @@ type link struct {
 	down  bool // the receiver of Disconnected has been told
 	queue []member.PushRequest
 	busy  bool // a dispatch of queue is due
+
+	lagging bool // the receiver needs what the sender has purged
 }
 
-const recalled = 64 // how many old messages the network remembers to replay
+const (
+	recalled = 64 // how many of the last messages the network remembers to replay
+	archived = 32 // and how many of all
+	ancient  = 10 * time.Second
+)
+
+// relic is a message and when it was sent.
+type relic struct {
+	envelope
+	at time.Duration
+}
 
 // network is what lies between the nodes.
 type network struct {
@@ -45,12 +58,13 @@ type network struct {
 	links [maxNodes][maxNodes]link
 	old   [recalled]envelope
 	seen  int
+	past  [archived]relic // some of all that was ever sent
 }
 
 func (w *network) link(from, to int8) *link { return &w.links[from][to] }
 
 // send puts a message on its way, maybe twice, maybe not at all.
-func (w *network) send(from, to int8, ln lane, msg member.Message, es entries) {
+func (w *network) send(from, to int8, ln lane, msg member.Message, es entries, raw []byte) {
 	s, l := w.sim, w.link(from, to)
 	s.count[Messages]++
 	s.second.messages++
@@ -58,7 +72,7 @@ func (w *network) send(from, to int8, ln lane, msg member.Message, es entries) {
 		s.count[Dropped]++
 		return
 	}
-	env := &envelope{from: from, to: to, lane: ln, gen: l.gen, dir: s.nodes[from].disk.dir, msg: msg, entries: es}
+	env := &envelope{from: from, to: to, lane: ln, gen: l.gen, dir: s.nodes[from].disk.dir, msg: msg, entries: es, raw: raw}
 	s.events.push(event{at: w.arrival(l, ln), env: env})
 	if s.chance(s.weather.dup) {
 		s.count[Duplicated]++
@@ -69,6 +83,9 @@ func (w *network) send(from, to int8, ln lane, msg member.Message, es entries) {
 	}
 	w.old[w.seen%recalled] = *env
 	w.seen++
+	if s.weather.replay > 0 && s.rng.IntN(w.seen) < archived {
+		w.past[s.rng.IntN(archived)] = relic{*env, s.now}
+	}
 }
 
 // arrival draws when a message that leaves now arrives. Without reordering a
@@ -87,10 +104,16 @@ func (w *network) arrival(l *link, ln lane) time.Duration {
 	return at
 }
 
-// replay delivers once more a message that may be seconds old.
+// replay delivers once more a message that may be as old as the run.
 func (w *network) replay() {
 	s := w.sim
 	env := w.old[s.rng.IntN(min(w.seen, recalled))]
+	if r := &w.past[s.rng.IntN(archived)]; r.msg != nil && s.chance(0.3) {
+		env = r.envelope
+		if s.now-r.at > ancient {
+			s.count[ReplayedLate]++
+		}
+	}
 	env.gen = w.link(env.from, env.to).gen
 	s.count[Replayed]++
 	s.events.push(event{at: s.now + s.upTo(3*time.Second), env: &env})
@@ -118,7 +141,7 @@ func (w *network) deliver(env *envelope) {
 	if l.cuts > 0 || (l.gen != env.gen && !env.haunts) || !n.up {
 		return
 	}
-	n.post(input{ev: member.Receive{Message: env.msg}, from: env.from, dir: env.dir, entries: env.entries})
+	n.post(input{ev: member.Receive{Message: env.msg}, from: env.from, dir: env.dir, entries: env.entries, raw: env.raw})
 }
 
 // cut stops everything from a to b; the other end notices after a while, if the
@@ -172,7 +195,7 @@ func (w *network) rejoin(a, b int8) {
 	}
 	for _, end := range [2][2]int8{{a, b}, {b, a}} {
 		if l := w.link(end[0], end[1]); l.down {
-			l.down = false
+			l.down, l.lagging = false, false
 			s.nodes[end[0]].post(input{ev: member.Connected{Peer: s.nodes[end[1]].id}})
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/ledgermq/ledgermq/pkg/dledger"
 	"github.com/ledgermq/ledgermq/pkg/dledger/member"
 )
 
@@ -13,6 +14,7 @@ type node struct {
 	i     int8
 	id    member.ID
 	clock clock
+	wall  wallClock
 	disk  disk
 	// graves are the directories that the node has lost, dirs how many it ever had.
 	graves []disk
@@ -41,6 +43,10 @@ type node struct {
 	view      view
 	diskSlow  time.Duration // added at most to every sync
 	ambush    ambush
+	chores    chores
+	thick     *thick          // the open log of a thick node
+	ballot    *dledger.Ballot // its open ballot
+	seedling  *seedling       // a seed being fetched; it is on the disk
 	batch     batch
 }
 
@@ -50,6 +56,7 @@ type input struct {
 	from     int8      // Receive
 	dir      int       // Receive: the sender's directory
 	entries  entries   // Receive of a push
+	raw      []byte    // the same, of thick nodes
 	proposal *proposal // Propose
 }
 
@@ -59,16 +66,18 @@ type batch struct {
 	ticked    bool
 	pushes    []push
 	proposals []*proposal
+	changes   []change
 }
 
 // push is entries that a peer sent, the first of them at index first.
 type push struct {
 	first   member.Index
 	entries entries
+	raw     []byte
 }
 
 func (b *batch) reset() {
-	*b = batch{pushes: b.pushes[:0], proposals: b.proposals[:0]}
+	*b = batch{pushes: b.pushes[:0], proposals: b.proposals[:0], changes: b.changes[:0]}
 }
 
 // start makes a member of what is on the disk.
@@ -77,22 +86,28 @@ func (n *node) start() {
 	n.life++
 	n.up, n.saving, n.waiting, n.paused = true, false, false, false
 	n.inbox, n.resumed, n.pending = nil, nil, nil
+	n.thick, n.ballot = nil, nil
+	if !n.openLog() {
+		return
+	}
 	n.log = n.disk.durable.part(0, n.disk.durable.end())
 	n.epoch, n.transfers = 0, 0
 	n.commit, n.role, n.term, n.leader = member.NoIndex, member.Follower, n.disk.ballot.Term, ""
 	n.view = view{}
 	n.fit = true
 	n.batch.reset()
+	n.findRot()
 	cfg := s.memberConfig(n)
+	cfg.Barred = n.chores.barred
 	cfg.Rand = rand.New(rand.NewPCG(s.opt.Seed, uint64(n.i)<<32|uint64(n.life)))
-	m, err := member.New(cfg, n.now(), n.disk.ballot,
-		member.NewLedger(0, member.NoTerm, n.log.runs(0), n.log.end()))
+	m, err := member.New(cfg, n.now(), n.disk.ballot, n.log.outline(n.disk.begin))
 	if err != nil {
 		s.fail("%s: New: %v", n.id, err)
 		return
 	}
 	n.m = m
 	n.carryOut(m.Take())
+	n.beginChores()
 }
 
 // crash takes the node down. What the disk keeps of its unsynced writes is for
@@ -105,7 +120,13 @@ func (n *node) crash(kept int) {
 			s.count[LostTruncations]++
 		}
 	}
-	n.disk.crash(kept, func(k int) int { return s.rng.IntN(k + 1) })
+	n.disk.settleState(n.commit, s.rng.IntN(40))
+	if n.disk.fs != nil {
+		n.crashLog(kept == 0 && s.chance(0.7))
+		n.disk.unsynced, n.disk.inFlight = nil, 0
+	} else {
+		n.disk.crash(kept, func(k int) int { return s.rng.IntN(k + 1) })
+	}
 	s.note(n, "crash", int64(before), int64(n.disk.durable.end()))
 	if before > n.disk.durable.end() {
 		s.count[CrashesWithLoss]++
@@ -178,7 +199,11 @@ func (n *node) step(in input) {
 		s.hashMessage(n, ev.Message)
 		if len(in.entries) > 0 {
 			p := ev.Message.(member.PushRequest)
-			n.batch.pushes = append(n.batch.pushes, push{p.First, in.entries})
+			n.batch.pushes = append(n.batch.pushes, push{p.First, in.entries, in.raw})
+			if s.changing() {
+				s.readChanges(&p, in.entries)
+				in.ev = member.Receive{Message: p}
+			}
 		}
 	case member.Propose:
 		n.batch.proposals = append(n.batch.proposals, in.proposal)

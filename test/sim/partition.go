@@ -29,6 +29,9 @@ func (s *Sim) shape(f fault) [][2]int8 {
 	half := s.quorum() - 1
 	switch f {
 	case faultHalves:
+		if s.chance(0.2) { // nobody sees anybody
+			return s.between(func(int8, int8) bool { return true })
+		}
 		return s.between(func(a, b int8) bool { return (place[a] < half) != (place[b] < half) })
 	case faultIsolateLeader:
 		alone := int8(order[0])
@@ -47,7 +50,11 @@ func (s *Sim) shape(f fault) [][2]int8 {
 		case 1: // it can only speak
 			return s.between(func(_, b int8) bool { return b == one })
 		}
-		return [][2]int8{{int8(order[0]), int8(order[1])}}
+		a, b := int8(order[0]), int8(order[1])
+		if s.chance(0.5) { // two that do not see each other
+			return [][2]int8{{a, b}, {b, a}}
+		}
+		return [][2]int8{{a, b}}
 	case faultBridge: // two halves that only one node can see both of
 		bridge := len(order) / 2
 		return s.between(func(a, b int8) bool {

@@ -8,13 +8,14 @@ import (
 	"github.com/ledgermq/ledgermq/pkg/dledger/member"
 )
 
-const maxNodes = 5
+const maxNodes = 7
 
 // profile is what the seed has drawn for a whole run. Each kind of trouble is
 // switched off in some runs (a swarm): runs in which everything happens at once
 // hide what only one kind, undisturbed, can bring about.
 type profile struct {
-	size            int
+	size            int  // of the group as it begins
+	spares          int  // nodes that may be added to it
 	preferred       int8 // -1: no preferred leader
 	latency         time.Duration
 	reorder         bool
@@ -32,8 +33,14 @@ type profile struct {
 	maxCount        int     // entries per proposal
 	faultEvery      time.Duration
 	faults          [faultKinds]bool
-	disaster        bool // at the end a majority loses its disks
-	bootstrap       bool // a majority may begin the group
+	disaster        bool          // at the end a majority loses its disks
+	bootstrap       bool          // a majority may begin the group
+	calamity        bool          // at the end every copy of some entries is damaged
+	history         bool          // clients write one
+	thick           bool          // the real commit log is under the members
+	segment, tail   int64         // bytes of its segments and of its memory
+	keep            int           // entries that retention keeps; 0: all
+	age             time.Duration // for which retention keeps them; 0: for ever
 }
 
 // weather is how the network behaves for now.
@@ -44,7 +51,7 @@ type weather struct {
 
 func pick[T any](r *rand.Rand, choices ...T) T { return choices[r.IntN(len(choices))] }
 
-func drawProfile(r *rand.Rand) profile {
+func drawProfile(r *rand.Rand, thick bool) profile {
 	p := profile{
 		size:      pick(r, 1, 3, 3, 3, 3, 3, 3, 3, 3, 3, 5, 5, 5, 5, 5),
 		preferred: -1,
@@ -76,8 +83,21 @@ func drawProfile(r *rand.Rand) profile {
 	for k := range p.faults {
 		p.faults[k] = r.IntN(5) < 3
 	}
-	p.disaster = p.size > 1 && r.IntN(8) == 0
+	if r.IntN(3) == 0 {
+		p.spares = 1 + r.IntN(2)
+	}
+	p.disaster = p.spares == 0 && p.size > 1 && r.IntN(8) == 0
 	p.bootstrap = !p.disaster && r.IntN(4) == 0
+	p.keep = pick(r, 0, 0, 40, 300)
+	if p.thick = r.IntN(10) == 0 || thick; p.thick {
+		p.rate, p.maxCount = min(p.rate, 10), min(p.maxCount, 3)
+		p.segment, p.tail = pick[int64](r, 16<<10, 64<<10, 256<<10), pick[int64](r, 1, 16<<10, 1<<20)
+	}
+	p.calamity = !p.disaster && p.spares == 0 && !p.thick && r.IntN(6) == 0
+	if p.history = !p.calamity && r.IntN(10) == 0; p.history {
+		p.rate, p.maxCount = min(p.rate, 10), min(p.maxCount, 3)
+	}
+	p.age = pick(r, 0, 0, 5*time.Second, 20*time.Second)
 	return p
 }
 
@@ -86,11 +106,9 @@ func drawProfile(r *rand.Rand) profile {
 func (s *Sim) memberConfig(n *node) member.Config {
 	// As the setting says it is for the first start only: members whose disks are lost
 	// later could found an empty group beside the one that holds everything.
-	cfg := member.Config{ID: n.id, Bootstrap: s.profile.bootstrap && len(s.god.committed) == 0}
+	cfg := member.Config{ID: n.id, Bootstrap: s.profile.bootstrap && len(s.god.leaders) == 0}
 	cfg.Incarnation = member.Incarnation(fmt.Sprintf("%s#%d", n.id, n.disk.dir))
-	for _, o := range s.nodes {
-		cfg.Peers = append(cfg.Peers, o.id)
-	}
+	n.configure(&cfg)
 	if s.profile.preferred >= 0 {
 		cfg.PreferredLeader = s.nodes[s.profile.preferred].id
 	}

@@ -16,6 +16,8 @@ type Options struct {
 	Seed uint64
 	// Chaos is how long faults go on, in simulated time. Default 60 s.
 	Chaos time.Duration
+	// Thick puts the real commit log under the members whatever the seed says.
+	Thick bool
 	// Trace, if set, gets one line per event. It does not change the run.
 	Trace io.Writer
 }
@@ -50,11 +52,16 @@ type Sim struct {
 	nodes   []*node
 	net     network
 	god     *god
+	groups  groups
 	count   Counters
 	calm    bool // all faults are healed
 	quiet   bool // no more proposals
 	done    bool
 
+	segmentIDs uint64 // of thick nodes
+
+	chronicle   *chronicle // nil: no history is written
+	ruined      *stretch   // entries of which every copy is damaged; nil: none are
 	nextPayload uint64
 	served      []*proposal // those of the calm phase
 
@@ -92,18 +99,21 @@ func Run(opt Options) (res Result) {
 }
 
 func (s *Sim) build() {
-	s.profile = drawProfile(s.rng)
+	s.profile = drawProfile(s.rng, s.opt.Thick)
 	s.weather = s.profile.weather
 	s.net.sim = s
 	s.god = newGod(s)
-	for i := range s.profile.size {
-		n := &node{sim: s, i: int8(i), id: member.ID(fmt.Sprintf("n%d", i+1)), tickAt: never, dirs: 1, disk: disk{dir: 1}}
+	for i := range s.profile.size + s.profile.spares {
+		id := member.ID(fmt.Sprintf("n%d", i+1))
+		n := &node{sim: s, i: int8(i), id: id, tickAt: never, dirs: 1, disk: s.newDisk(1, id)}
 		n.clock.offset = s.upTo(time.Hour)
 		if s.profile.drift {
 			n.clock.ppm = s.rng.Int64N(100_001) - 50_000
 		}
+		n.wall.offset = s.upTo(2*time.Second) - time.Second
 		s.nodes = append(s.nodes, n)
 	}
+	s.foundGroup()
 	if s.tracing {
 		s.tracef("profile %+v", s.profile)
 	}
@@ -112,6 +122,14 @@ func (s *Sim) build() {
 	}
 	s.after(s.spread(s.profile.faultEvery), s.trouble)
 	s.after(0, s.propose)
+	s.after(seedEvery, s.offerSeeds)
+	if s.changing() {
+		s.after(s.spread(changeEvery), s.changeMembers)
+	}
+	if s.profile.history {
+		s.chronicle = newChronicle()
+		s.pull()
+	}
 	s.after(s.opt.Chaos, s.beginCalm)
 }
 
@@ -175,7 +193,7 @@ func (s *Sim) fail(format string, args ...any) {
 }
 
 func (s *Sim) size() int8  { return int8(len(s.nodes)) }
-func (s *Sim) quorum() int { return len(s.nodes)/2 + 1 }
+func (s *Sim) quorum() int { return len(s.nodes)/2 + 1 } // of all; a group's is for majorityOf
 
 func (s *Sim) index(id member.ID) int8 {
 	for _, n := range s.nodes {

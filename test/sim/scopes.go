@@ -18,6 +18,9 @@ func scopes(short bool) []scope {
 		{name: "election", opening: election, depth: deep(7, 5), maxTerm: 3, entries: 3, beats: true, want: miniFacts{term: 1, founded: 3}},
 		{name: "commit", opening: ledByN1, depth: deep(7, 6), maxTerm: 3, entries: 3, want: miniFacts{term: 2, committed: 2, founded: 3}},
 		{name: "conflict", opening: conflict, depth: deep(8, 6), maxTerm: 4, entries: 4, want: miniFacts{term: 3, committed: 2, founded: 3}},
+		{name: "figure 8", opening: figure8, depth: deep(7, 6), maxTerm: 5, entries: 4, want: miniFacts{term: 4, committed: 3, founded: 3}},
+		{name: "shrinking", opening: shrinking, depth: deep(7, 6), maxTerm: 3, entries: 4, want: miniFacts{term: 2, committed: 3, founded: 3, groups: 2}},
+		{name: "growing", opening: growing, depth: deep(7, 6), maxTerm: 3, entries: 6, want: miniFacts{term: 2, committed: 3, founded: 2, groups: 2}},
 		{name: "replaced", opening: replaced, depth: deep(8, 7), maxTerm: 3, entries: 3, want: miniFacts{term: 2, committed: 3, founded: 2, proven: true}},
 	}
 }

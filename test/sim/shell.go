@@ -7,33 +7,49 @@ import (
 )
 
 // carryOut does what an Update asks, in the order of its fields. While the
-// ballot is being saved everything else waits, and so does the node.
+// ballot or the group is being saved everything else waits, and so does the node.
 func (n *node) carryOut(u member.Update) {
-	if u.Ballot == nil {
+	if u.Ballot == nil && u.Changes == nil {
 		n.carryOutRest(u)
 		return
 	}
 	s := n.sim
-	s.god.checkBallot(n, *u.Ballot)
-	s.note(n, "ballot", int64(u.Ballot.Term), int64(len(u.Ballot.VotedFor)))
+	if u.Truncate != nil && u.Changes != nil {
+		if !n.truncateForGood(*u.Truncate) {
+			return
+		}
+		u.Truncate = nil
+	}
+	if u.Ballot != nil {
+		s.god.checkBallot(n, *u.Ballot)
+		s.note(n, "ballot", int64(u.Ballot.Term), int64(len(u.Ballot.VotedFor)))
+	}
 	wait := s.upTo(s.profile.ballotMax)
 	if wait < time.Microsecond {
-		n.disk.ballot = *u.Ballot
-		n.carryOutRest(u)
+		if n.save(u) {
+			n.carryOutRest(u)
+		}
+		return
+	}
+	if n.disk.eio && s.chance(0.5) {
+		n.saveFails(u)
 		return
 	}
 	n.saving = true
 	n.tickAt = never
 	n.spring(atBallot, 2*wait)
 	life, saved := n.life, s.chance(0.5)
-	if saved { // on the disk at once, though the node learns it only later
-		n.disk.ballot = *u.Ballot
+	n.disk.saving = u.Ballot
+	if saved && n.ballot == nil { // on the disk at once, though the node learns it only later
+		n.disk.save(u)
 	}
 	s.after(wait, func() {
 		if n.life != life {
 			return
 		}
-		n.disk.ballot = *u.Ballot
+		if !n.save(u) {
+			return
+		}
 		n.saving = false
 		n.afterPause(func() {
 			n.carryOutRest(u)
@@ -53,10 +69,11 @@ func (n *node) afterPause(do func()) {
 }
 
 func (n *node) carryOutRest(u member.Update) {
-	if u.Truncate != nil {
-		n.truncate(*u.Truncate)
+	if u.Truncate != nil && !n.truncate(*u.Truncate) {
+		return
 	}
 	n.accept(u.Answers)
+	n.keepChanges(u.Changed)
 	for _, span := range u.Append {
 		n.append(span)
 	}
@@ -78,16 +95,29 @@ func (n *node) carryOutRest(u member.Update) {
 	n.schedule()
 }
 
-func (n *node) truncate(i member.Index) {
+// truncate drops the entries from i on. False: the process has ended.
+func (n *node) truncate(i member.Index) bool {
 	s := n.sim
 	s.god.checkTruncate(n, i)
 	s.note(n, "truncate", int64(i), int64(n.log.end()))
 	s.count[Truncations]++
 	if i < 0 || i > n.log.end() {
-		return
+		return true
+	}
+	if n.stuckAt(i) {
+		return false
+	}
+	if n.thick != nil {
+		return n.truncateLog(i)
 	}
 	n.epoch++
+	for _, e := range n.log[i:] {
+		if _, ok := s.groups.bodies[e.payload]; ok {
+			s.count[ChangesUndone]++
+		}
+	}
 	n.log = n.log.truncated(i)
+	n.forgetDamage(i)
 	n.disk.truncate(i, func(k int) int {
 		if s.chance(0.7) {
 			return 0
@@ -95,6 +125,20 @@ func (n *node) truncate(i member.Index) {
 		return s.rng.IntN(k + 1)
 	})
 	n.spring(atTruncate, 2*n.syncTime())
+	return true
+}
+
+// truncateForGood is a truncation that is durable before the group is saved without
+// the changes that it takes away, as the commit log's is.
+func (n *node) truncateForGood(i member.Index) bool {
+	if !n.truncate(i) {
+		return false
+	}
+	if n.thick == nil {
+		n.disk.inFlight = len(n.disk.unsynced)
+		n.disk.settle()
+	}
+	return true
 }
 
 // accept takes the answers to the proposals of this batch, so that their bodies
@@ -129,24 +173,35 @@ func (n *node) append(span member.Span) {
 		return
 	}
 	from := len(n.log)
-	own := span.Noop || len(n.batch.proposals) > 0 && n.ownPayload(span.First, span.Term) != 0
+	own := span.Noop || span.Change || len(n.batch.proposals) > 0 && n.ownPayload(span.First, span.Term) != 0
 	for i := span.First; i <= span.Last; i++ {
 		switch {
 		case span.Noop:
-			n.log = n.log.add(span.Term, 0)
+			n.log = n.log.add(span.Term, 0, n.stampOwn(i, span.Term, 0))
+		case span.Change:
+			payload := n.batch.change(i)
+			n.log = n.log.add(span.Term, payload, n.stampOwn(i, span.Term, payload))
 		case own:
-			n.log = n.log.add(span.Term, n.ownPayload(i, span.Term))
+			payload := n.ownPayload(i, span.Term)
+			n.log = n.log.add(span.Term, payload, n.stampOwn(i, span.Term, payload))
 		default:
-			payload, ok := n.batch.payload(i, span.Term)
+			e, ok := n.batch.entry(i, span.Term)
 			if !ok {
 				s.fail("%s: append of (%d, term %d) without a body", n.id, i, span.Term)
 				return
 			}
-			n.log = n.log.add(span.Term, payload)
+			n.log = n.log.add(span.Term, e.payload, e.stamp)
+			if n.thick != nil {
+				n.thick.follow(n.batch.raw(i, span.Term))
+			}
 		}
 		s.god.checkAppend(n, i, own)
 	}
 	s.note(n, "append", int64(span.First), int64(span.Last))
+	if n.thick != nil {
+		n.thick.noteWritten()
+		return
+	}
 	n.disk.append(span.First, n.log.part(member.Index(from), n.log.end()))
 }
 
@@ -160,20 +215,21 @@ func (n *node) ownPayload(i member.Index, term member.Term) uint64 {
 	return 0
 }
 
-// payload is that of the entry (i, term) among the pushes of this batch.
-func (b *batch) payload(i member.Index, term member.Term) (uint64, bool) {
+// entry is (i, term) among the pushes of this batch.
+func (b *batch) entry(i member.Index, term member.Term) (entry, bool) {
 	for k := len(b.pushes) - 1; k >= 0; k-- {
 		p := b.pushes[k]
 		if j := i - p.first; j >= 0 && int(j) < len(p.entries) && p.entries[j].term == term {
-			return p.entries[j].payload, true
+			return p.entries[j], true
 		}
 	}
-	return 0, false
+	return entry{}, false
 }
 
 func (n *node) send(msgs []member.Message) {
 	s := n.sim
 	for _, msg := range msgs {
+		msg = n.vouched(msg)
 		route := msg.Route()
 		to := s.index(route.To)
 		if to < 0 || to == n.i || route.From != n.id {
@@ -189,9 +245,9 @@ func (n *node) send(msgs []member.Message) {
 		case member.PushRequest:
 			n.queuePush(to, p)
 		case member.PushResponse:
-			s.net.send(n.i, to, bulk, msg, nil)
+			s.net.send(n.i, to, bulk, msg, nil, nil)
 		default:
-			s.net.send(n.i, to, control, msg, nil)
+			s.net.send(n.i, to, control, msg, nil, nil)
 		}
 	}
 }
@@ -232,6 +288,9 @@ func (n *node) changeRole(r member.RoleChange, spans []member.Span) {
 	}
 	if n.role == member.Leader && r.Role != member.Leader && r.Reason == member.ReasonNoQuorum {
 		s.count[QuorumStepDowns]++
+	}
+	if n.role == member.Leader && r.Role != member.Leader && n.chores.noSpace {
+		s.count[FullHandOvers]++
 	}
 	if r.Role != member.Leader || r.Term != n.term {
 		kept := n.pending[:0]

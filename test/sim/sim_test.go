@@ -16,7 +16,9 @@ var (
 	seedFlag    = flag.Uint64("seed", 0, "run only this seed; with -v its trace is printed, one line per event")
 	chaosFlag   = flag.Duration("sim.chaos", 0, "simulated time with faults per seed (default 60s)")
 	forFlag     = flag.Duration("sim.for", envDuration("SIM_FOR"), "run new seeds for this wall time, print figures and exit (or SIM_FOR)")
+	thickFlag   = flag.Bool("sim.thick", false, "the real commit log under the members in every run, not in one of ten")
 	seedsFlag   = flag.Int("sim.seeds", 500, "seeds of the standard table")
+	mostFlag    = flag.Int("sim.most", 0, "so many seeds of -sim.for at most; 0: as many as there is time for")
 	fromFlag    = flag.Uint64("sim.from", 0, "first seed of -sim.for; 0: from the clock")
 	procsFlag   = flag.Int("sim.procs", 0, "seeds run at a time (default: one per core)")
 	huntFlag    = flag.Int("sim.hunt", 0, "run at most so many seeds up to the first violation, print it and exit")
@@ -54,15 +56,15 @@ func runFor(wall time.Duration) int {
 		from = uint64(time.Now().UnixNano())
 	}
 	began := time.Now()
-	tally := RunMany(Many{From: from, Until: began.Add(wall), Procs: *procsFlag, Chaos: *chaosFlag})
+	tally := RunMany(Many{From: from, Seeds: *mostFlag, Until: began.Add(wall), Procs: *procsFlag, Chaos: *chaosFlag, Thick: *thickFlag})
 	took := time.Since(began)
-	for _, r := range tally.Violations {
-		fmt.Println(describe(r))
-	}
 	tally.Count.Print(os.Stdout)
 	hours := tally.Simulated.Hours()
 	fmt.Printf("%12.1f simulated hours per wall minute, %.1f per core\n", hours/took.Minutes(), hours/took.Minutes()/float64(tally.Procs))
 	fmt.Printf("%12d messages in the busiest simulated second\n", tally.BusiestSecond)
+	for _, r := range tally.Violations { // last, where the end of a long log still shows them
+		fmt.Println(describe(r))
+	}
 	fmt.Printf("sim: %.1f simulated hours, %d seeds, %d violations\n", hours, tally.Seeds, len(tally.Violations))
 	if len(tally.Violations) > 0 {
 		return 1
@@ -75,6 +77,9 @@ func describe(r Result) string {
 	if *chaosFlag != 0 {
 		replay += fmt.Sprintf(" -sim.chaos %v", *chaosFlag)
 	}
+	if *thickFlag {
+		replay += " -sim.thick"
+	}
 	return fmt.Sprintf("seed %d: %s\n  replay: %s", r.Seed, r.Violation, replay)
 }
 
@@ -83,7 +88,7 @@ func TestSeed(t *testing.T) {
 	if *seedFlag == 0 {
 		t.Skip("no -seed")
 	}
-	opt := Options{Seed: *seedFlag, Chaos: *chaosFlag}
+	opt := Options{Seed: *seedFlag, Chaos: *chaosFlag, Thick: *thickFlag}
 	var out *bufio.Writer
 	if testing.Verbose() {
 		out = bufio.NewWriter(os.Stdout)
@@ -119,6 +124,9 @@ func TestRegressions(t *testing.T) {
 			t.Fatalf("regressions.txt: %v", err)
 		}
 		opt := Options{Seed: seed}
+		if opt.Thick = fields[len(fields)-1] == "thick"; opt.Thick {
+			fields = fields[:len(fields)-1]
+		}
 		if len(fields) > 1 {
 			if opt.Chaos, err = time.ParseDuration(fields[1]); err != nil {
 				t.Fatalf("regressions.txt: %v", err)
@@ -136,7 +144,12 @@ func TestSeeds(t *testing.T) {
 	skipIfSeed(t)
 	began := time.Now()
 	n := *seedsFlag
-	tally := RunMany(Many{From: 1, Seeds: n, Procs: *procsFlag, Chaos: *chaosFlag})
+	tally := RunMany(Many{From: 1, Seeds: n, Procs: *procsFlag, Chaos: *chaosFlag, Thick: *thickFlag})
+	if !*thickFlag { // some of what only the real log can do is rare
+		more := RunMany(Many{From: 1, Seeds: n / 8, Procs: *procsFlag, Chaos: *chaosFlag, Thick: true})
+		tally.Violations = append(tally.Violations, more.Violations...)
+		tally.Count.Add(&more.Count)
+	}
 	for _, r := range tally.Violations {
 		t.Error(describe(r))
 	}
@@ -154,7 +167,7 @@ func TestSeeds(t *testing.T) {
 func TestSameSeedSameRun(t *testing.T) {
 	skipIfSeed(t)
 	for seed := uint64(1); seed <= 5; seed++ {
-		opt := Options{Seed: seed, Chaos: 20 * time.Second}
+		opt := Options{Seed: seed, Chaos: 20 * time.Second, Thick: seed > 3}
 		first := Run(opt)
 		var trace strings.Builder
 		opt.Trace = &trace

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"math/bits"
 	"slices"
 	"time"
 
@@ -10,11 +9,10 @@ import (
 
 // view is what a node has been told, kept beside the member to judge it by.
 type view struct {
-	leading  time.Time           // since when it leads
-	heardAt  [maxNodes]time.Time // when a message of each peer was last stepped
-	preTerm  member.Term         // newest term for which pre-votes came in
-	preVotes uint32              // who gave them
-	termWait member.Term         // term for which a peer answered REJECT_TERM_NOT_READY
+	leading  time.Time              // since when it leads
+	heardAt  [maxNodes]time.Time    // when a message of each peer was last stepped
+	preVotes map[member.Term]uint32 // who gave a pre-vote, by the term that was asked for
+	termWait member.Term            // term for which a peer answered REJECT_TERM_NOT_READY
 	compare  [maxNodes]member.Index
 	dirs     [maxNodes]int // LEADER: the newest directory of each peer that has answered in this term
 	dirsNow  [maxNodes]int // the same with the batch at hand
@@ -38,12 +36,10 @@ func (v *view) heard(n *node, in input, msg member.Message) {
 	switch m := msg.(type) {
 	case member.VoteResponse:
 		if m.PreVote && m.Result == member.Accept {
-			if m.RequestTerm > v.preTerm {
-				v.preTerm, v.preVotes = m.RequestTerm, 0
+			if v.preVotes == nil {
+				v.preVotes = map[member.Term]uint32{}
 			}
-			if m.RequestTerm == v.preTerm {
-				v.preVotes |= 1 << from
-			}
+			v.preVotes[m.RequestTerm] |= 1 << from
 		}
 		if m.Result == member.RejectTermNotReady {
 			v.termWait = m.RequestTerm
@@ -75,24 +71,36 @@ func (v *view) leads(n *node) {
 	v.dirs, v.dirsNow = [maxNodes]int{}, [maxNodes]int{}
 }
 
-// preQuorum says whether a quorum, the node included, would have voted for it in term.
+// preQuorum says whether a quorum, the node included, would have voted for it in term, or
+// in a later one. A node may have asked for a later one before, of which an answer comes late.
 func (v *view) preQuorum(n *node, term member.Term) bool {
-	return v.preTerm >= term && bits.OnesCount32(v.preVotes)+1 >= n.sim.quorum()
+	for asked, votes := range v.preVotes {
+		if asked >= term && n.sim.majorityOf(n.group(), func(o *node) bool { return o == n || votes&(1<<o.i) != 0 }) {
+			return true
+		}
+	}
+	return false
 }
 
 // silence is for how long the leader n has not heard from a quorum.
 func (v *view) silence(n *node) time.Duration {
-	if n.sim.quorum() == 1 {
-		return 0
-	}
 	var at []time.Time
-	for i := range n.sim.size() {
-		if i != n.i {
+	group := n.group()
+	needed := group.CountVoters()/2 + 1
+	for _, seat := range group {
+		switch i := n.sim.index(seat.ID); {
+		case seat.Learner:
+		case i == n.i:
+			needed--
+		default:
 			at = append(at, v.heardAt[i])
 		}
 	}
+	if needed == 0 {
+		return 0
+	}
 	slices.SortFunc(at, func(a, b time.Time) int { return b.Compare(a) })
-	last := at[n.sim.quorum()-2]
+	last := at[needed-1]
 	if last.Before(v.leading) {
 		last = v.leading
 	}

@@ -18,6 +18,8 @@ type proposal struct {
 	refused  bool
 	acked    bool
 	unknown  bool // the leader that accepted it gave it up
+
+	sentAt, ackedAt time.Duration // where a history is written
 }
 
 // propose sends one proposal to some node, most often to one that leads, and
@@ -35,7 +37,7 @@ func (s *Sim) propose() {
 			}
 		}
 	}
-	if n.up {
+	if n.up && !n.chores.noSpace { // without space a broker takes nothing
 		s.proposeTo(n)
 	}
 }
@@ -44,6 +46,7 @@ func (s *Sim) proposeTo(n *node) *proposal {
 	p := &proposal{payload: s.nextPayload, count: 1 + s.rng.IntN(s.profile.maxCount), after: s.god.maxAcked}
 	s.nextPayload += uint64(p.count)
 	s.count[Proposals]++
+	s.chronicled(p)
 	n.post(input{ev: member.Propose{Count: p.count}, proposal: p})
 	return p
 }
@@ -82,7 +85,7 @@ func (s *Sim) unfit(n *node) {
 
 func (s *Sim) setFit(n *node, fit bool) {
 	n.fit = fit
-	n.post(input{ev: member.Health{Fit: fit}})
+	n.tellHealth()
 }
 
 // other is some node that is not n, or nil.
