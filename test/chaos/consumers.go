@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ledgermq/ledgermq/pkg/client"
 	"github.com/ledgermq/ledgermq/pkg/history"
+	"github.com/ledgermq/ledgermq/test/workload"
 )
 
 // consumer reads one queue from its beginning to its end. A wanderer also goes back
@@ -23,10 +23,11 @@ type consumer struct {
 	name     string
 	position int64
 	seek     bool // the next pull begins where the consumer chose to
+	purged   bool // what it wanted to read next has been purged
 }
 
-// fatalCodes are errors that no consumer may ever see here: nothing is ever deleted,
-// and offsets that were told exist.
+// fatalCodes are errors that no consumer may ever see here: offsets that were told
+// exist, and nothing is deleted in a round without retention.
 var fatalCodes = []client.Code{
 	client.CodeSkipped, client.CodeCorruptBatch, client.CodeInvalidBatch, client.CodeOffsetTooLow, client.CodeOffsetTooHigh,
 	client.CodeUnknownTopic, client.CodeUnknownQueue, client.CodeInternal,
@@ -40,6 +41,8 @@ func (c *consumer) work(ctx context.Context, ends <-chan []int64) error {
 		var refused *client.Error
 		switch {
 		case err == nil || ctx.Err() != nil:
+		case c.run.retention && errors.Is(err, client.ErrOffsetTooLow):
+			c.purged = true
 		case errors.As(err, &refused) && slices.Contains(fatalCodes, refused.Code):
 			c.run.record.problem("%s at offset %d of queue %d: %v", c.name, c.position, c.queue, err)
 			pause(200 * time.Millisecond)
@@ -65,6 +68,11 @@ func (c *consumer) live(ctx context.Context, ends <-chan []int64, end *int64) er
 	if err != nil {
 		return err
 	}
+	if c.purged {
+		if err := c.catchUp(ctx, in); err != nil {
+			return err
+		}
+	}
 	for over := time.Now().Add(5*time.Second + time.Duration(c.rng.Int64N(int64(20*time.Second)))); time.Now().Before(over); {
 		if err := c.pull(ctx, in); err != nil {
 			return err
@@ -88,6 +96,16 @@ func (c *consumer) live(ctx context.Context, ends <-chan []int64, end *int64) er
 	return nil
 }
 
+// catchUp goes on at the first offset that there still is.
+func (c *consumer) catchUp(ctx context.Context, in *client.Consumer) error {
+	ranges, err := in.Ranges(ctx)
+	if err != nil {
+		return err
+	}
+	c.purged, c.seek, c.position = false, true, max(c.position, ranges[0].First)
+	return in.Seek(c.queue, c.position)
+}
+
 // pull takes what is there, or waits a little.
 func (c *consumer) pull(ctx context.Context, in *client.Consumer) error {
 	o := unknown(history.Pull, c.name, c.queue)
@@ -103,15 +121,9 @@ func (c *consumer) pull(ctx context.Context, in *client.Consumer) error {
 		return err
 	}
 	for _, m := range messages {
-		o.Messages = append(o.Messages, history.Message{Offset: m.Offset, Value: valueOf(m)})
+		o.Messages = append(o.Messages, history.Message{Offset: m.Offset, Value: workload.ValueOf(m)})
 		c.position = m.Offset + 1
 	}
 	c.seek = false
 	return c.run.record.write(o)
-}
-
-// valueOf takes the padding off a message.
-func valueOf(m client.Message) string {
-	value, _, _ := strings.Cut(string(m.Value), " ")
-	return value
 }

@@ -14,7 +14,30 @@ const (
 	onHosts scope = iota + 1
 	onNetwork
 	onGroup
+	// onCopy harms one member's copy of what was acknowledged. No other copy is harmed
+	// until that member has been seen to hold everything again: then a majority always has
+	// a good one, and whatever is lost is a fault of ours.
+	onCopy
+	// onMembers takes one member out of the group and in again, for as long as that takes;
+	// it may harm a copy. onLeader does that with the one that leads. There is no other
+	// change of the group meanwhile, and no member is wiped or kept away: of two voters
+	// none may be missing for longer than a crash takes.
+	onMembers
+	onLeader
+	// onLaggard keeps hosts away for so long that they lack what the others have purged;
+	// it is tried in rounds with retention only.
+	onLaggard
 )
+
+// ofHost tells whether the fault is one of a host's process or disk.
+func (s scope) ofHost() bool { return s == onHosts || s.ofCopy() }
+
+// ofCopy tells whether it takes a copy of what was acknowledged out of what can be counted
+// on, for longer than a crash does: there is one such fault at a time.
+func (s scope) ofCopy() bool { return s == onCopy || s == onLaggard || s.changes() }
+
+// changes tells whether the group changes.
+func (s scope) changes() bool { return s == onMembers || s == onLeader }
 
 // kind is one kind of fault. inject begins it and returns what ends it.
 type kind struct {
@@ -32,6 +55,18 @@ func init() {
 		{"cut", packets, onNetwork, cut},
 		{"pause", processes, onHosts, stop},
 		{"power", powerLoss, onHosts, power},
+		{"absence", processes, onLaggard, absence},
+		{"wipe", processes, onCopy, wipe},
+		{"replace", processes, onMembers, replace},
+		{"remove the leader", processes, onLeader, removeLeader},
+		{"bits flip in a sealed segment", processes, onCopy, flipSealed},
+		{"bits flip in the active segment", processes, onCopy, flipActive},
+		{"bits flip in the state", processes, onCopy, flipState},
+		{"sync fails", oneShot, onHosts, syncFails},
+		{"write fails", oneShot, onHosts, writeFails},
+		{"read fails", oneShot, onCopy, readFails},
+		{"answers lost", redirects, onNetwork, loseAnswers},
+		{"slow answers", redirects, onNetwork, delayAnswers},
 		{"restart", processes, onHosts, restart},
 		{"transfer", processes, onGroup, transfer},
 		{"crash loop", processes, onHosts, crashLoop},
@@ -166,9 +201,12 @@ func diskDies(n *nemesis, targets []*host) func() {
 	}
 	return func() {
 		for _, h := range targets {
-			if n.deadDisks++; h.endsWithin(n.ctx, time.Second) {
-				n.endedThemselves++
+			ended := 0
+			if h.endsWithin(n.ctx, time.Second) {
+				ended = 1
 			}
+			n.counts.add("disks that died", 1)
+			n.counts.add("brokers that ended by themselves then", ended)
 		}
 		buryDisks(n, targets)()
 	}

@@ -25,10 +25,16 @@ type host struct {
 	busy string // the fault of process or disk that it suffers; it suffers one at a time
 	// mayEnd is until when the broker may still end by itself because of its last fault.
 	mayEnd time.Time
+	// flipped is set while its data directory may have damage that we made: then it may
+	// refuse to start, or end when it finds it.
+	flipped bool
+	ends    int    // how often it has ended because of that
+	frail   *frail // what its data directory is mounted through, nil if it is not
 }
 
 // newHosts prepares three hosts with everything that the machine allows.
-func newHosts(t testing.TB, m *machine, dir string, settings string) (*cluster.Cluster, []*host) {
+// direct says which of them have disks with direct writes.
+func newHosts(t testing.TB, m *machine, dir string, settings string, direct [3]bool) (*cluster.Cluster, []*host) {
 	t.Helper()
 	var hosts []*host
 	var places []cluster.Place
@@ -48,8 +54,9 @@ func newHosts(t testing.TB, m *machine, dir string, settings string) (*cluster.C
 		t.Cleanup(h.takeDown) // after the cluster's own clean-up, which ends the processes
 		place := cluster.Place{IP: h.ip, Data: filepath.Join(t.TempDir(), "data"), Wrap: wrapIn(h.ns)}
 		if m.has(disks) {
-			d, err := newDisk(filepath.Join(dir, id))
+			d, err := newDisk(filepath.Join(dir, id), direct[i] && m.has(directDisks))
 			must(t, err)
+			t.Logf("%s: disk with direct writes: %v", id, d.direct)
 			h.disk, place.Data = d, filepath.Join(d.mount, "data")
 		}
 		if m.has(freezer) {
@@ -85,10 +92,16 @@ func (h *host) takeDown() {
 	if err := disconnect(h.ns); err != nil {
 		h.t.Error(err)
 	}
+	if h.frail != nil {
+		if err := h.frail.unmount(); err != nil {
+			h.t.Error(err)
+		}
+	}
 	if h.disk != nil {
 		if err := h.disk.unmount(); err != nil && !errors.Is(err, syscall.EINVAL) { // without power it is not mounted
 			h.t.Error(err)
 		}
+		h.disk.remove()
 	}
 	if h.cage != "" {
 		_ = os.Remove(h.cage) // the process outside tries again
@@ -141,7 +154,7 @@ func (h *host) kill() {
 
 // terminated waits for the end of a process that was asked to end.
 func (h *host) terminated() {
-	if code := h.node.Wait(); code != 0 && time.Now().After(h.mayEnd) {
+	if code := h.node.Wait(); code != 0 && !h.flipped && time.Now().After(h.mayEnd) {
 		h.t.Errorf("%s ended with exit code %d on SIGTERM", h.node.ID, code)
 	}
 }

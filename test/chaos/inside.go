@@ -12,6 +12,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // dirEnv names the directory of a run; it is set for the process inside.
@@ -83,7 +86,26 @@ func settle() error {
 			return fmt.Errorf("mount %s: %w", m.target, err)
 		}
 	}
-	return command("ip", "link", "set", "lo", "up")
+	return loopbackUp()
+}
+
+// loopbackUp switches the loopback of this namespace on, also where there is no ip(8).
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socket for the loopback: %w", err)
+	}
+	defer unix.Close(fd)
+	request := struct { // ifreq of netdevice(7)
+		name  [unix.IFNAMSIZ]byte
+		flags uint16
+		_     [22]byte
+	}{flags: unix.IFF_UP | unix.IFF_RUNNING}
+	copy(request.name[:], "lo")
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCSIFFLAGS, uintptr(unsafe.Pointer(&request))); errno != 0 {
+		return fmt.Errorf("switch the loopback on: %w", errno)
+	}
+	return nil
 }
 
 // command runs a program; its error holds what it said.

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -30,6 +31,22 @@ type active struct {
 	heal  func()
 }
 
+// rank puts a change of the group behind all that may hinder it.
+func (a *active) rank() int {
+	if a.scope.changes() {
+		return 1
+	}
+	return 0
+}
+
+// over tells whether it is time to end it.
+func (a *active) over(n *nemesis) bool {
+	if a.scope.changes() {
+		return n.change.over()
+	}
+	return !time.Now().Before(a.until)
+}
+
 // nemesis injects faults. It belongs to the test's goroutine.
 type nemesis struct {
 	t     testing.TB
@@ -45,7 +62,10 @@ type nemesis struct {
 	active []*active
 	past   []fault
 
-	deadDisks, endedThemselves int
+	// harmed is the member whose copy of what was acknowledged may not be whole.
+	harmed *host
+	change *turnover // of the group, under way; nil: none
+	counts counts
 }
 
 // pace says how fast faults follow one another and how long they last.
@@ -55,10 +75,11 @@ type pace struct {
 
 // newNemesis makes a nemesis of the kinds that the machine is able to, or of those of
 // them that only names.
-func newNemesis(ctx context.Context, t testing.TB, m *machine, r *run, pace pace, only []string) *nemesis {
+// left of an earlier round's deck is drawn first.
+func newNemesis(ctx context.Context, t testing.TB, m *machine, r *run, pace pace, only []string, left []kind) *nemesis {
 	n := &nemesis{t: t, ctx: ctx, rng: r.random(1), hosts: r.hosts, admin: r.client.Admin(), began: r.record.began, pace: pace}
 	for _, k := range kinds {
-		if m.has(k.needs) && (len(only) == 0 || slices.Contains(only, k.name)) {
+		if m.has(k.needs) && (len(only) == 0 || slices.Contains(only, k.name)) && (r.retention || k.scope != onLaggard) {
 			n.able = append(n.able, k)
 		}
 	}
@@ -66,7 +87,26 @@ func newNemesis(ctx context.Context, t testing.TB, m *machine, r *run, pace pace
 		t.Fatalf("no fault of %q can be tried", only)
 	}
 	n.deck = slices.Clone(n.able[:min(4, len(n.able))]) // however short a run, it has these
+	if len(left) > 0 {
+		n.deck = n.ableAmong(left)
+	}
 	return n
+}
+
+// ableAmong are those of some kinds that can be tried, and before them those that only this
+// round can try.
+func (n *nemesis) ableAmong(some []kind) (deck []kind) {
+	for _, k := range n.able {
+		if k.scope == onLaggard {
+			deck = append(deck, k)
+		}
+	}
+	for _, k := range some {
+		if slices.ContainsFunc(n.able, func(a kind) bool { return a.name == k.name }) && k.scope != onLaggard {
+			deck = append(deck, k)
+		}
+	}
+	return deck
 }
 
 func (n *nemesis) log(format string, args ...any) {
@@ -82,6 +122,7 @@ func (n *nemesis) rage(until time.Time) {
 		}
 		n.idle(min(n.draw(n.pace.gap), time.Until(until)))
 	}
+	slices.SortStableFunc(n.active, func(a, b *active) int { return cmp.Compare(a.rank(), b.rank()) })
 	for len(n.active) > 0 {
 		n.end(n.active[0])
 	}
@@ -97,30 +138,43 @@ func (n *nemesis) idle(d time.Duration) {
 	over := time.Now().Add(d)
 	for n.ctx.Err() == nil && time.Now().Before(over) {
 		for _, a := range slices.Clone(n.active) {
-			if !time.Now().Before(a.until) {
+			if a.over(n) {
 				n.end(a)
 			}
+		}
+		if n.change != nil {
+			n.change.advance()
 		}
 		n.lookAfter()
 		pause(20 * time.Millisecond)
 	}
 }
 
-// lookAfter finds brokers that ended although nothing was done to them.
-func (n *nemesis) lookAfter() {
+// lookAfter finds brokers that ended although nothing was done to them, starts them
+// again, and returns how many.
+func (n *nemesis) lookAfter() (started int) {
 	for _, h := range n.hosts {
-		if h.busy != "" || !h.ended() {
+		if h.busy != "" && !n.changing(h) || !h.ended() {
 			continue
 		}
 		code := h.node.Wait()
-		if time.Now().After(h.mayEnd) {
+		switch {
+		case h.flipped:
+			n.nurse(h, code)
+		case time.Now().After(h.mayEnd):
 			n.t.Errorf("%s ended by itself with exit code %d, and nothing was done to it", h.node.ID, code)
-		} else {
+		default:
 			n.log("%s ended by itself with exit code %d", h.node.ID, code)
 		}
 		h.start()
+		started++
 	}
+	return started
 }
+
+// changing tells whether a host's only fault is that it is being taken out of the group
+// or in.
+func (n *nemesis) changing(h *host) bool { return n.change != nil && n.change.host == h }
 
 // strike injects the next fault of the deck, if its targets are free.
 func (n *nemesis) strike() {
@@ -129,25 +183,26 @@ func (n *nemesis) strike() {
 		n.rng.Shuffle(len(n.deck), func(i, j int) { n.deck[i], n.deck[j] = n.deck[j], n.deck[i] })
 	}
 	k := n.deck[0]
-	if k.scope == onNetwork && slices.ContainsFunc(n.active, func(a *active) bool { return a.scope == onNetwork }) {
-		return
-	}
-	targets := n.choose()
-	if k.scope == onHosts {
-		targets = slices.DeleteFunc(targets, func(h *host) bool { return h.busy != "" })
-	}
+	targets := n.targetsOf(k)
 	if len(targets) == 0 {
+		n.deck = append(n.deck[1:], k) // later
 		return
 	}
 	n.deck = n.deck[1:]
 	a := &active{fault: fault{kind: k.name, began: time.Since(n.began)}, scope: k.scope, hosts: targets}
 	for _, h := range targets {
 		a.targets = append(a.targets, h.node.ID)
-		if k.scope == onHosts {
+		if k.scope.ofHost() {
 			h.busy = k.name
 		}
 	}
 	hold := n.draw(n.pace.hold)
+	switch {
+	case k.scope == onLaggard:
+		hold += absenceTime
+	case k.scope.ofCopy():
+		n.harmed = targets[0]
+	}
 	n.log("%s of %s for %v", k.name, strings.Join(a.targets, " "), hold.Round(time.Millisecond))
 	a.heal = k.inject(n, targets)
 	a.until = time.Now().Add(hold)
@@ -157,7 +212,7 @@ func (n *nemesis) strike() {
 func (n *nemesis) end(a *active) {
 	n.active = slices.DeleteFunc(n.active, func(other *active) bool { return other == a })
 	a.heal()
-	if a.scope == onHosts {
+	if a.scope.ofHost() {
 		for _, h := range a.hosts {
 			h.busy = ""
 		}
@@ -165,6 +220,38 @@ func (n *nemesis) end(a *active) {
 	a.ended = time.Since(n.began)
 	n.log("end of %s of %s", a.kind, strings.Join(a.targets, " "))
 	n.past = append(n.past, a.fault)
+}
+
+// targetsOf picks targets for a kind of fault; none if it cannot be now.
+func (n *nemesis) targetsOf(k kind) []*host {
+	switch {
+	case k.scope == onNetwork && n.lasts(onNetwork):
+		return nil
+	case k.scope.ofCopy() && (n.lasts(onLaggard) || n.change != nil || n.harmed != nil && !n.whole(n.harmed)):
+		return nil // two members that do not count would stop the group for as long as the absence lasts
+	}
+	targets := n.choose()
+	if k.scope == onLeader {
+		targets = []*host{leaderOf(n.ctx, n.hosts)}
+	}
+	if (k.scope == onCopy || k.scope.changes()) && n.harmed != nil && n.harmed.flipped {
+		if k.scope == onLeader && targets[0] != n.harmed {
+			return nil
+		}
+		targets = []*host{n.harmed} // it may still refuse to start one day
+	}
+	if k.scope.ofHost() {
+		targets = slices.DeleteFunc(targets, func(h *host) bool { return h == nil || h.busy != "" })
+	}
+	if k.scope.ofCopy() {
+		targets = targets[:min(1, len(targets))]
+	}
+	return targets
+}
+
+// lasts tells whether a fault of a scope is under way.
+func (n *nemesis) lasts(s scope) bool {
+	return slices.ContainsFunc(n.active, func(a *active) bool { return a.scope == s })
 }
 
 // choose picks targets: one, the leader, a majority or all.

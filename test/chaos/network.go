@@ -59,17 +59,35 @@ func wrapIn(ns string) []string { return []string{"nsenter", "--net=/run/netns/"
 
 // applyRules replaces the rules for packets that come into a namespace, in one step.
 func applyRules(ns string, rules []string) error {
+	return applyTable(ns, "chaos", "type filter hook input priority 0;", rules)
+}
+
+// applyRedirections replaces the rules for connections that begin in a namespace; "" is
+// our own.
+func applyRedirections(ns string, rules []string) error {
+	return applyTable(ns, "chaos_links", "type nat hook output priority -100;", rules)
+}
+
+// applyTable replaces a table of one chain.
+func applyTable(ns, table, hook string, rules []string) error {
+	family := "inet"
+	if strings.Contains(hook, "nat") {
+		family = "ip"
+	}
 	var script strings.Builder
-	script.WriteString("table inet chaos\ndelete table inet chaos\n")
+	fmt.Fprintf(&script, "table %s %s\ndelete table %s %s\n", family, table, family, table)
 	if len(rules) > 0 {
-		script.WriteString("table inet chaos {\n chain in {\n  type filter hook input priority 0;\n")
+		fmt.Fprintf(&script, "table %s %s {\n chain packets {\n  %s\n", family, table, hook)
 		for _, r := range rules {
 			fmt.Fprintf(&script, "  %s\n", r)
 		}
 		script.WriteString(" }\n}\n")
 	}
-	wrap := wrapIn(ns)
-	nft := exec.Command(wrap[0], append(wrap[1:], "nft", "-f", "-")...)
+	line := []string{"nft", "-f", "-"}
+	if ns != "" {
+		line = append(wrapIn(ns), line...)
+	}
+	nft := exec.Command(line[0], line[1:]...)
 	nft.Stdin = strings.NewReader(script.String())
 	if out, err := nft.CombinedOutput(); err != nil {
 		return fmt.Errorf("nft in %s: %w: %s\n%s", ns, err, out, script.String())

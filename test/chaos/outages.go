@@ -14,6 +14,13 @@ import (
 // aftermath is how long after its end a fault still answers for a gap.
 const aftermath = 3 * time.Second
 
+// outage is the unavailability that clients saw around one fault.
+type outage struct {
+	kind    string
+	targets int
+	gap     time.Duration
+}
+
 // worstGap is the longest time without an acknowledgement that overlaps a span.
 func worstGap(acks []time.Duration, from, to time.Duration) time.Duration {
 	first, _ := slices.BinarySearch(acks, from)
@@ -24,38 +31,47 @@ func worstGap(acks []time.Duration, from, to time.Duration) time.Duration {
 	return worst
 }
 
-// printOutages prints faults by kind, each with the unavailability that clients saw:
-// the longest gap between two acknowledgements of any producers around each fault. When
-// several faults overlap, a gap counts for each of them.
-func printOutages(w io.Writer, faults []fault, acks []time.Duration) {
+// outagesOf finds for each fault the longest gap between two acknowledgements of any
+// producers around it. When several faults overlap, a gap counts for each of them.
+func outagesOf(faults []fault, acks []time.Duration) (all []outage) {
+	for _, f := range faults {
+		all = append(all, outage{f.kind, len(f.targets), worstGap(acks, f.began, f.ended+aftermath)})
+	}
+	return all
+}
+
+// printOutages prints faults by kind, each with median and worst of its gaps.
+func printOutages(w io.Writer, outages []outage) {
 	gaps := map[string][]time.Duration{}
 	targets := map[string]int{}
-	for _, f := range faults {
-		gaps[f.kind] = append(gaps[f.kind], worstGap(acks, f.began, f.ended+aftermath))
-		targets[f.kind] += len(f.targets)
+	for _, o := range outages {
+		gaps[o.kind] = append(gaps[o.kind], o.gap)
+		targets[o.kind] += o.targets
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "FAULT\tTIMES\tTARGETS\tMEDIAN GAP\tWORST GAP")
 	for _, name := range slices.Sorted(maps.Keys(gaps)) {
 		g := slices.Sorted(slices.Values(gaps[name]))
-		fmt.Fprintf(table, "%s\t%d\t%d\t%v\t%v\n", name, len(g), targets[name], round(g[len(g)/2]), round(g[len(g)-1]))
+		fmt.Fprintf(table, "%s\t%d\t%d\t%v\t%v\n", name, len(g), targets[name], toMilli(g[len(g)/2]), toMilli(g[len(g)-1]))
 	}
 	_ = table.Flush()
-	var quiet time.Duration
+}
+
+// quietGap is the longest gap that no fault answers for.
+func quietGap(faults []fault, acks []time.Duration) (quiet time.Duration) {
 	for i := 1; i < len(acks); i++ {
-		alone := !slices.ContainsFunc(faults, func(f fault) bool { return f.began <= acks[i] && acks[i-1] <= f.ended+aftermath })
-		if alone {
+		if !slices.ContainsFunc(faults, func(f fault) bool { return f.began <= acks[i] && acks[i-1] <= f.ended+aftermath }) {
 			quiet = max(quiet, acks[i]-acks[i-1])
 		}
 	}
-	fmt.Fprintf(w, "worst gap without any fault: %v\n", round(quiet))
+	return quiet
 }
 
-func round(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
+func toMilli(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
 
-// printLongest prints the longest gaps with the faults that were under way, so that
-// one that should not have been can be told from one that had to be.
-func printLongest(w io.Writer, faults []fault, acks []time.Duration) {
+// logLongest notes the longest gaps with the faults that were under way, so that one
+// that should not have been can be told from one that had to be.
+func (r *run) logLongest(acks []time.Duration) {
 	type gap struct{ from, to time.Duration }
 	var gaps []gap
 	for i := 1; i < len(acks); i++ {
@@ -66,11 +82,11 @@ func printLongest(w io.Writer, faults []fault, acks []time.Duration) {
 	slices.SortFunc(gaps, func(a, b gap) int { return cmp.Compare(b.to-b.from, a.to-a.from) })
 	for _, g := range gaps[:min(5, len(gaps))] {
 		var under []string
-		for _, f := range faults {
+		for _, f := range r.faults {
 			if f.began <= g.to && g.from <= f.ended {
 				under = append(under, fmt.Sprintf("%s of %s (%.1f to %.1f s)", f.kind, strings.Join(f.targets, " "), f.began.Seconds(), f.ended.Seconds()))
 			}
 		}
-		fmt.Fprintf(w, "nothing acknowledged from %.1f to %.1f s: %s\n", g.from.Seconds(), g.to.Seconds(), strings.Join(under, ", "))
+		r.note("nothing acknowledged from %.1f to %.1f s: %s", g.from.Seconds(), g.to.Seconds(), strings.Join(under, ", "))
 	}
 }

@@ -46,7 +46,8 @@ func TestOutages(t *testing.T) {
 		{"pause", []string{"n1", "n2"}, 12 * time.Second, 12 * time.Second},
 	}
 	var out bytes.Buffer
-	printOutages(&out, faults, acks)
+	all := &tally{outages: outagesOf(faults, acks), quiet: quietGap(faults, acks)}
+	all.print(&out)
 	for _, want := range []string{"kill   2      2        2.02s       2.02s", "pause  1      2        10ms", "worst gap without any fault: 10ms"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())

@@ -105,6 +105,9 @@ func (p *producer) collect(ctx context.Context, underWay <-chan sent) error {
 		receipt, err := s.result.Get(ctx)
 		o := s.op
 		o.Complete = p.run.record.now()
+		if sequence, ok := s.result.Sequence(); ok {
+			o.Producer, o.Epoch, o.Number = sequence.ProducerID, sequence.Epoch, sequence.Number+1
+		}
 		var refused *client.Error
 		switch {
 		case err == nil:

@@ -57,6 +57,15 @@ func (r *record) write(o history.Operation) error {
 	return r.writer.Write(o)
 }
 
+// Now, Write and Problem make it a workload.Recorder.
+func (r *record) Now() int64 { return r.now() }
+
+// Write is write.
+func (r *record) Write(o history.Operation) error { return r.write(o) }
+
+// Problem is problem.
+func (r *record) Problem(format string, args ...any) { r.problem(format, args...) }
+
 // problem notes what is wrong whatever the checker says.
 func (r *record) problem(format string, args ...any) {
 	r.mu.Lock()
@@ -118,7 +127,7 @@ func (r *record) sortedAcks() []time.Duration {
 }
 
 // close ends the history and judges what stands in its file.
-func (r *record) close() (history.Report, error) {
+func (r *record) close(options history.Options) (history.Report, error) {
 	if err := firstError(r.writer.Flush, r.file.Close); err != nil {
 		return history.Report{}, err
 	}
@@ -127,7 +136,7 @@ func (r *record) close() (history.Report, error) {
 		return history.Report{}, err
 	}
 	defer file.Close()
-	checker, reader := history.NewChecker(history.Options{}), history.NewReader(file)
+	checker, reader := history.NewChecker(options), history.NewReader(file)
 	for {
 		o, err := reader.Next()
 		if errors.Is(err, io.EOF) {

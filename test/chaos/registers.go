@@ -84,7 +84,7 @@ func (r *run) register(admin *client.Admin, number int, asked change) {
 	if asked.create {
 		_, err = admin.CreateTopic(ctx, asked.name, 1)
 	} else {
-		err = admin.DeleteTopic(ctx, asked.name)
+		_, err = admin.DeleteTopicWithGrace(ctx, asked.name, 0)
 	}
 	op.Return = r.record.now()
 	var refused *client.Error

@@ -28,12 +28,6 @@ const (
 	healTime = 30 * time.Second
 )
 
-// settings make files small, so that segments roll while faults last.
-const settings = `
-storage: {segment_bytes: 1MiB, tail_cache_bytes: 4MiB, state_cache_bytes: 4MiB}
-limits: {max_batch_bytes: 256KiB}
-`
-
 // run is one run: a cluster, its clients, what they saw.
 type run struct {
 	t         *testing.T
@@ -46,6 +40,8 @@ type run struct {
 	registers registers
 	faults    []fault
 	nemesis   *nemesis
+	retention bool // old messages are purged
+	bystanders
 }
 
 // random is a source of its own for each part of the run.
@@ -66,23 +62,24 @@ func (r *run) dial(ctx context.Context) (*client.Client, error) {
 	return client.Dial(ctx, client.Config{Seeds: seeds})
 }
 
-// newRun starts hosts and brokers, with more settings, and makes the topic.
-func newRun(t *testing.T, m *machine, dir string, seed uint64, more string) *run {
+// newRun starts hosts and brokers for a round, and makes the topic. The names of
+// what is kept in dir end with suffix.
+func newRun(t *testing.T, m *machine, dir, suffix string, seed uint64, what round) *run {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "broker.yaml")
-	must(t, os.WriteFile(config, []byte(settings+more), 0o600))
-	r := &run{t: t, seed: seed, rate: 400}
-	r.cluster, r.hosts = newHosts(t, m, dir, config)
+	must(t, os.WriteFile(config, []byte(what.settings()), 0o600))
+	r := &run{t: t, seed: seed, rate: 400, retention: what.retention}
+	r.cluster, r.hosts = newHosts(t, m, dir, config, what.direct(r.random(2)))
 	t.Cleanup(func() {
 		for _, h := range r.hosts {
-			_ = os.WriteFile(filepath.Join(dir, h.node.ID+".log"), []byte(h.node.Logs()), 0o600)
+			_ = os.WriteFile(filepath.Join(dir, h.node.ID+suffix+".log"), []byte(h.node.Logs()), 0o600)
 		}
 	})
 	for _, h := range r.hosts {
 		h.start()
 	}
 	r.cluster.Leader()
-	record, err := newRecord(filepath.Join(dir, "history.jsonl"))
+	record, err := newRecord(filepath.Join(dir, "history"+suffix+".jsonl"))
 	must(t, err)
 	r.record = record
 	r.client, err = r.dial(t.Context())
@@ -90,6 +87,11 @@ func newRun(t *testing.T, m *machine, dir string, seed uint64, more string) *run
 	t.Cleanup(func() { _ = r.client.Close() })
 	_, err = r.client.Admin().CreateTopic(t.Context(), topic, queues)
 	must(t, err)
+	// A ledger with delayed messages goes 65,536 entries at a time: every other round with
+	// retention is without, so that members come back to purged entries.
+	if !what.buffered && (!what.retention || seed%2 == 1) {
+		r.invite()
+	}
 	return r
 }
 
@@ -116,6 +118,8 @@ func (r *run) storm(n *nemesis, harm func(*nemesis)) {
 		consuming.Go(func() error { return c.work(ctx, end) })
 	}
 
+	r.bystanders.start(r)
+
 	r.nemesis = n
 	n.idle(time.Second)
 	harm(n)
@@ -128,6 +132,7 @@ func (r *run) storm(n *nemesis, harm func(*nemesis)) {
 
 	stopProducers()
 	must(r.t, producing.Wait())
+	r.bystanders.finish(r)
 	all := r.ends(ctx)
 	for _, end := range ends {
 		end <- all
@@ -177,6 +182,7 @@ func (r *run) restartCold() {
 // converge waits until all members have the same committed ledger and the same state.
 func (r *run) converge() {
 	r.cluster.Eventually("three members with one ledger and one state", func(ctx context.Context) bool {
+		r.nemesis.lookAfter()
 		var ledgers, states []string
 		for _, h := range r.hosts {
 			s, err := h.node.Status(ctx)

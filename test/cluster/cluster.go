@@ -22,6 +22,8 @@ type Config struct {
 	Members int
 	// Args are further arguments of every `broker serve`.
 	Args []string
+	// Env are settings of every broker, such as LEDGERMQ_DURABILITY_ACK=page-cache.
+	Env []string
 	// Places says where the brokers run, in the order of their ids; nil: all on
 	// loopback, each with a temporary directory.
 	Places []Place
@@ -38,10 +40,10 @@ type Place struct {
 	Wrap []string
 }
 
-// The ports of a broker in a place of its own.
+// The ports of a broker in a place of its own: for clients, for other members, for HTTP.
 const (
-	clientPort = 10911
-	peerPort   = 40911
+	ClientPort = 10911
+	PeerPort   = 40911
 	httpPort   = 8911
 )
 
@@ -70,10 +72,7 @@ func New(t testing.TB, cfg Config) *Cluster {
 		peers = append(peers, node.ID+"="+node.Peer)
 	}
 	for _, node := range c.nodes {
-		node.args = append([]string{
-			"serve", "--id", node.ID, "--data", node.Data, "--peers", strings.Join(peers, ","), "--cluster-id", "test",
-			"--client-addr", node.Client, "--peer-addr", node.Peer, "--http-addr", node.HTTP,
-		}, cfg.Args...)
+		node.args, node.env = append(node.ownArgs(peers), cfg.Args...), cfg.Env
 		t.Cleanup(node.cleanup)
 	}
 	return c
@@ -82,7 +81,7 @@ func New(t testing.TB, cfg Config) *Cluster {
 func (c *Cluster) place(places []Place) {
 	for _, p := range places {
 		at := func(port int) string { return net.JoinHostPort(p.IP, strconv.Itoa(port)) }
-		c.nodes = append(c.nodes, &Node{Data: p.Data, wrap: p.Wrap, Client: at(clientPort), Peer: at(peerPort), HTTP: at(httpPort)})
+		c.nodes = append(c.nodes, &Node{Data: p.Data, wrap: p.Wrap, Client: at(ClientPort), Peer: at(PeerPort), HTTP: at(httpPort)})
 	}
 }
 

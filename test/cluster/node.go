@@ -26,6 +26,7 @@ type Node struct {
 	t     testing.TB
 	wrap  []string
 	args  []string
+	env   []string
 	log   string
 	cmd   *exec.Cmd // nil while it does not run
 	logs  *os.File
@@ -43,6 +44,7 @@ func (n *Node) Start() {
 	cmd := Program(context.WithoutCancel(n.t.Context()), "broker", n.args...)
 	// The disk of the machine may be fuller than a broker likes.
 	cmd.Env = append(cmd.Env, "LEDGERMQ_STORAGE_DISK_WARN_AT=128MiB", "LEDGERMQ_STORAGE_DISK_READ_ONLY_AT=64MiB")
+	cmd.Env = append(cmd.Env, n.env...)
 	if len(n.wrap) > 0 {
 		wrapped := exec.Command(n.wrap[0], append(n.wrap[1:len(n.wrap):len(n.wrap)], cmd.Args...)...)
 		wrapped.Env, cmd = cmd.Env, wrapped

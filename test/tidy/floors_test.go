@@ -62,13 +62,40 @@ var rooms = []room{
 		why:   "floor 1: the format that client and broker share; users import it with the client",
 	},
 	{
+		path:  "pkg/group",
+		std:   []string{"cmp", "maps", "slices", "time"},
+		never: []string{grpc, pebble, prom, protob},
+		why:   "floor 1: who of a consumer group reads which queue, a pure function of what happened and when",
+	},
+	{
+		path:  "pkg/lease",
+		std:   []string{"container/heap", "math", "time"},
+		never: []string{grpc, pebble, prom, protob},
+		why:   "floor 1: which message a work-queue group is given next, a pure function of what happened and when",
+	},
+	{
+		path:  "pkg/filter",
+		never: []string{grpc, pebble, prom, protob},
+		why:   "floor 1: the language of filters; the broker shows it messages, it knows nothing of batches",
+	},
+	{
+		path:  "pkg/buffer",
+		never: []string{pebble, prom, protob},
+		why:   "floor 1: memory for bytes on their way; it knows nothing of what they are",
+	},
+	{
+		path:  "pkg/passthrough",
+		never: []string{pebble, prom},
+		why:   "floor 1: where the batches of a protobuf message lie; it knows nothing of them, nor of any message",
+	},
+	{
 		path:  "pkg/history",
 		never: []string{grpc, pebble, prom, protob},
 		why:   "floor 1: what clients saw, and its judge; it must share nothing with what it judges",
 	},
 	{
 		path:  "pkg/dledger",
-		ours:  []string{"pkg/dledger/member", "pkg/commitlog", "proto/dledger/v1"},
+		ours:  []string{"pkg/dledger/member", "pkg/commitlog", "pkg/buffer", "pkg/passthrough", "proto/dledger/v1"},
 		never: []string{pebble},
 		why:   "floor 2: the shell around one member; it never looks into a body",
 	},
@@ -92,14 +119,14 @@ var rooms = []room{
 	{
 		path: "pkg/broker",
 		ours: []string{
-			"pkg/seed", "pkg/dledger", "pkg/dledger/member", "pkg/state", "pkg/rolechange", "pkg/commitlog", "pkg/batch",
+			"pkg/seed", "pkg/group", "pkg/lease", "pkg/dledger", "pkg/dledger/member", "pkg/state", "pkg/rolechange", "pkg/commitlog", "pkg/batch", "pkg/buffer", "pkg/filter", "pkg/passthrough",
 			"proto/broker/v1", "proto/record/v1", "proto/dledger/v1",
 		},
 		why: "floor 3: one broker, built from floors 0 to 2; not from the client",
 	},
 	{
 		path:  "pkg/client",
-		ours:  []string{"pkg/batch", "proto/broker/v1"},
+		ours:  []string{"pkg/batch", "pkg/buffer", "pkg/passthrough", "proto/broker/v1"},
 		never: []string{pebble, module + "/pkg/dledger", module + "/pkg/state", module + "/pkg/broker", module + "/pkg/commitlog"},
 		why:   "floor 3: users import it alone",
 	},
