@@ -82,6 +82,7 @@ func TestWhatIsOlderThanAGrowthGoesFirst(t *testing.T) {
 			t.Fatalf("%d batches went before those that are older than the growth", len(got))
 		}
 		p.mu.Lock()
+		s.frames = s.frames[1:]
 		s.storedLocked(b, &brokerv1.BatchResult{}, time.Now())
 		p.mu.Unlock()
 	}

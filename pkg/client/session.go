@@ -140,6 +140,7 @@ func (s *session) gather(now time.Time) (batches []*outBatch, wait time.Duration
 	if len(s.frames) >= p.cfg.MaxInFlightBatches {
 		return nil, wait, nil
 	}
+	eager := len(s.frames) < eagerFrames
 	size := 0
 	for i := range p.queues {
 		q := p.queues[(s.turn+i)%len(p.queues)]
@@ -147,7 +148,7 @@ func (s *session) gather(now time.Time) (batches []*outBatch, wait time.Duration
 			if settling && q.sent >= q.doubts() {
 				break
 			}
-			b, lingers := p.takeLocked(q, now)
+			b, lingers := p.takeLocked(q, now, eager)
 			if b == nil {
 				wait = min(wait, lingers)
 				break
@@ -167,8 +168,14 @@ func (s *session) gather(now time.Time) (batches []*outBatch, wait time.Duration
 	return batches, wait, nil
 }
 
-// takeLocked puts the next batch of q under way, or says how long it lingers.
-func (p *Producer) takeLocked(q *outQueue, now time.Time) (*outBatch, time.Duration) {
+// eagerFrames is how many frames are under way before a batch that is not full waits for the
+// answer to one of them, and grows meanwhile. A lonely message is sent at once; what comes
+// faster than answers do shares frames, writes and syncs, which makes all of them faster.
+const eagerFrames = 2
+
+// takeLocked puts the next batch of q under way, or says how long it lingers. One that is
+// not full is taken only if eager.
+func (p *Producer) takeLocked(q *outQueue, now time.Time, eager bool) (*outBatch, time.Duration) {
 	if q.sent < len(q.flight) {
 		q.sent++
 		return q.flight[q.sent-1], 0
@@ -183,8 +190,8 @@ func (p *Producer) takeLocked(q *outQueue, now time.Time) (*outBatch, time.Durat
 	case len(q.full) > 0:
 		b = q.full[0]
 		q.full = without(q.full, b)
-	case q.open == nil:
-		return nil, forever
+	case q.open == nil || !eager:
+		return nil, forever // an answer wakes
 	default:
 		left := p.cfg.Linger - now.Sub(q.open.created)
 		if left > 0 && p.mu.flushing == 0 && p.mu.closed == nil {

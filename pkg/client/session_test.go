@@ -57,6 +57,36 @@ func sendAll(t *testing.T, s *session) []*outBatch {
 	return batches
 }
 
+// TestSmallBatchesWaitForAnAnswer: while two frames are under way, a batch grows that is not
+// full, and a full one is sent.
+func TestSmallBatchesWaitForAnAnswer(t *testing.T) {
+	p := idleProducer(7)
+	q, s := p.queues[0], &session{p: p}
+	for range eagerFrames {
+		q.open = batchFor(t, p, q, time.Now())
+		if len(sendAll(t, s)) != 1 {
+			t.Fatal("a batch waits for nothing")
+		}
+	}
+	full, small := batchFor(t, p, q, time.Now()), batchFor(t, p, q, time.Now())
+	q.open = small
+	if sent, wait, _ := s.gather(time.Now()); len(sent) != 0 || wait != forever {
+		t.Fatalf("%d batches in a third frame, or soon: %v", len(sent), wait)
+	}
+	q.full = append(q.full, full)
+	if sent := sendAll(t, s); len(sent) != 1 || sent[0] != full {
+		t.Fatalf("the full one was to be sent, not %v", sent)
+	}
+	s.frames = s.frames[1:]
+	if len(sendAll(t, s)) != 0 {
+		t.Fatal("two frames are under way still")
+	}
+	s.frames = s.frames[1:]
+	if sent := sendAll(t, s); len(sent) != 1 || sent[0] != small {
+		t.Fatalf("the small one was to be sent, not %v", sent)
+	}
+}
+
 // TestLostIdentityIsNotUsedAgain: a batch that was numbered but not sent before its
 // queue lost its identity must not go out under it.
 func TestLostIdentityIsNotUsedAgain(t *testing.T) {
