@@ -44,7 +44,8 @@ func Timestamp(t time.Time) StartAt { return StartAt{kind: startTime, time: t} }
 type ConsumerConfig struct {
 	// Topic must exist.
 	Topic string
-	// Queues to read, by number; nil means all.
+	// Queues to read, by number; nil means all, and those that are added to the topic while
+	// the consumer runs: from their beginning, wherever From is, so nothing is passed over.
 	Queues []int
 	// From is where reading begins in each queue; default Earliest.
 	From StartAt
@@ -52,18 +53,26 @@ type ConsumerConfig struct {
 	// send no batch in which there is none that is wanted.
 	Filter Filter
 	// MaxBytes bounds what is fetched ahead, in stored bytes, over all queues; one batch
-	// per queue may exceed it. Default 16 MiB.
+	// per queue may exceed it, and each queue that is added later brings as much again as
+	// one of those that there were. Default 16 MiB.
 	MaxBytes int
+	// TopicRefresh is how often the topic is looked at for queues that were added, if Queues
+	// is nil. 100 ms or more; default 10 s.
+	TopicRefresh time.Duration
 }
 
 func (cfg ConsumerConfig) withDefaults() ConsumerConfig {
 	setDefault(&cfg.MaxBytes, 16<<20)
+	setDefault(&cfg.TopicRefresh, 10*time.Second)
 	return cfg
 }
 
 func (cfg ConsumerConfig) validate(queues int) error {
 	if cfg.MaxBytes < 0 || cfg.From.offset < 0 {
 		return errorf(CodeInvalidConfig, "MaxBytes and offsets must not be negative")
+	}
+	if cfg.TopicRefresh < 100*time.Millisecond {
+		return errorf(CodeInvalidConfig, "TopicRefresh is %v, want 100ms or more", cfg.TopicRefresh)
 	}
 	for _, q := range cfg.Queues {
 		if q < 0 || q >= queues {
@@ -81,6 +90,7 @@ type Consumer struct {
 	cfg      ConsumerConfig
 	fetchers []*fetcher    // by place in cfg.Queues
 	fetched  chan *fetched // what fetchers hand over
+	grown    chan *Topic   // capacity 1: the topic has more queues; nil: nobody looks
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	reader   *batch.Reader
@@ -102,7 +112,8 @@ func (c *Client) Consumer(ctx context.Context, cfg ConsumerConfig) (*Consumer, e
 	if err := cfg.validate(len(topic.Queues)); err != nil {
 		return nil, err
 	}
-	if cfg.Queues == nil {
+	all := cfg.Queues == nil
+	if all {
 		for i := range topic.Queues {
 			cfg.Queues = append(cfg.Queues, i)
 		}
@@ -119,7 +130,11 @@ func (c *Client) Consumer(ctx context.Context, cfg ConsumerConfig) (*Consumer, e
 		f.seenEnd = topic.Queues[q].End
 		cs.fetchers = append(cs.fetchers, f)
 	}
-	if err := cs.start(); err != nil {
+	err = cs.start()
+	if err == nil && all {
+		err = cs.follow(topic.queueIDs)
+	}
+	if err != nil {
 		return nil, errors.Join(err, cs.Close())
 	}
 	return cs, nil
@@ -181,6 +196,10 @@ func (cs *Consumer) TryNext() (m Message, ok bool, err error) {
 		select {
 		case f := <-cs.fetched:
 			cs.take(f)
+		case topic := <-cs.grown:
+			if err := cs.grow(topic); err != nil {
+				return Message{}, false, err
+			}
 		default:
 			return Message{}, false, nil
 		}
@@ -271,6 +290,8 @@ func (cs *Consumer) await(ctx context.Context) error {
 	case f := <-cs.fetched:
 		cs.take(f)
 		return nil
+	case topic := <-cs.grown:
+		return cs.grow(topic)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-cs.ctx.Done():
@@ -353,7 +374,7 @@ func (cs *Consumer) Position(queue int) (int64, error) {
 	return f.position, nil
 }
 
-// Queues lists the queues that are read.
+// Queues lists the queues that are read. Next and Await add those that the topic gets.
 func (cs *Consumer) Queues() []int { return slices.Clone(cs.cfg.Queues) }
 
 // Ranges asks which offsets the queues that are read hold at the moment.

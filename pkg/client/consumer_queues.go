@@ -3,7 +3,53 @@ package client
 import (
 	"context"
 	"slices"
+	"time"
 )
+
+// lookTimeout bounds a look at the topic; the next one comes anyway.
+const lookTimeout = 3 * time.Second
+
+// follow has the topic looked at now and then until the consumer is closed. ids are the
+// brokers' numbers of its queues: a topic that was made anew has others, and is none of
+// this consumer's.
+func (cs *Consumer) follow(ids []uint32) error {
+	cs.grown = make(chan *Topic, 1)
+	return cs.c.start(func(context.Context) error {
+		tick := time.NewTicker(cs.cfg.TopicRefresh)
+		defer tick.Stop()
+		for {
+			select {
+			case <-cs.ctx.Done():
+				return nil
+			case <-tick.C:
+			}
+			looking, cancel := context.WithTimeout(cs.ctx, lookTimeout)
+			topic, err := cs.c.Admin().DescribeTopic(looking, cs.cfg.Topic)
+			cancel()
+			switch {
+			case err != nil:
+				cs.c.cfg.Logger.Debug("a consumer cannot look at its topic now", "topic", cs.cfg.Topic, "err", err)
+			case len(topic.queueIDs) > len(ids) && slices.Equal(ids, topic.queueIDs[:len(ids)]):
+				ids = topic.queueIDs
+				select {
+				case <-cs.grown: // what it says, this one says too
+				default:
+				}
+				cs.grown <- topic
+			}
+		}
+	})
+}
+
+// grow begins to read the queues that a topic got.
+func (cs *Consumer) grow(topic *Topic) error {
+	for q := len(cs.cfg.Queues); q < len(topic.Queues); q++ { // all are read, so they are 0, 1, 2 and so on
+		if err := cs.add(q, topic.queueIDs[q], topic.Queues[q].First, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // add begins to read a queue.
 func (cs *Consumer) add(queue int, id uint32, at int64, paused bool) error {

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/ledgermq/ledgermq/pkg/batch"
 )
 
@@ -53,6 +55,44 @@ func TestConsumeInOrder(t *testing.T) {
 		if _, ok, err := cs.TryNext(); ok || err != nil {
 			t.Errorf("more than was published: %v, %v", ok, err)
 		}
+	}
+}
+
+// TestConsumeQueuesThatAreAdded from their beginning, wherever reading began, unless the
+// consumer was told what to read.
+func TestConsumeQueuesThatAreAdded(t *testing.T) {
+	c := newCluster(t, 3)
+	c.topic("t", 1)
+	c.fill("t", 0, 0, 10, 5, batch.None)
+	cs := newConsumer(t, c, ConsumerConfig{From: Latest(), TopicRefresh: 100 * time.Millisecond})
+	if told := newConsumer(t, c, ConsumerConfig{Queues: []int{0}}); told.grown != nil {
+		t.Error("a consumer that was told its queues looks for others")
+	}
+	c.topic("t", 2) // two more
+	c.fill("t", 2, 0, 4, 2, batch.None)
+	ctx := within(t, patience)
+	for i := range 4 {
+		m, err := cs.Next(ctx)
+		if err != nil || *m.Queue != 2 || m.Offset != int64(i) {
+			t.Fatalf("message %d: %+v, %v", i, m, err)
+		}
+	}
+	c.topic("t", 1) // and one more, for one that does not wait
+	c.fill("t", 3, 0, 1, 1, batch.None)
+	for {
+		m, ok, err := cs.TryNext()
+		if err != nil || ctx.Err() != nil {
+			t.Fatal(err, ctx.Err())
+		}
+		if ok && *m.Queue == 3 {
+			break
+		}
+	}
+	if diff := cmp.Diff([]int{0, 1, 2, 3}, cs.Queues()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if _, err := c.client().Consumer(t.Context(), ConsumerConfig{Topic: "t", TopicRefresh: time.Millisecond}); CodeOf(err) != CodeInvalidConfig {
+		t.Error(err)
 	}
 }
 
