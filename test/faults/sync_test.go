@@ -16,11 +16,12 @@ import (
 )
 
 // failOnce makes the next call of a kind fail, as a device does that loses one
-// request: the pages of a failed sync are marked clean, and later syncs succeed.
+// request: the pages of a failed sync are marked clean, and later syncs succeed. Zeros that
+// are written ahead of the log are left alone: nothing depends on them, and nobody ends for them.
 func failOnce(disk *crashfs.FS, op crashfs.Op, err error) (failed *atomic.Bool) {
 	failed = new(atomic.Bool)
 	disk.SetFault(func(c crashfs.Call) crashfs.Fault {
-		if c.Op != op || failed.Swap(true) {
+		if c.Op != op || c.Void || failed.Swap(true) {
 			return crashfs.Fault{}
 		}
 		return crashfs.Fault{Err: err, Clean: &crashfs.Loss{}}

@@ -48,6 +48,7 @@ type Call struct {
 	To   string // of a rename
 	Off  int64
 	Len  int
+	Void bool // a write of zeros only, as those ahead of the log are
 }
 
 // String prints the call without directories, so that transcripts read well.

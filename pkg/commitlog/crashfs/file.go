@@ -1,6 +1,7 @@
 package crashfs
 
 import (
+	"bytes"
 	"io"
 	"io/fs"
 	"os"
@@ -121,7 +122,7 @@ func (f *file) WriteAt(off int64, buffers ...[]byte) error {
 	for _, b := range buffers {
 		data = append(data, b...)
 	}
-	fault, ok := f.enter(Call{Op: OpWrite, Off: off, Len: len(data)})
+	fault, ok := f.enter(Call{Op: OpWrite, Off: off, Len: len(data), Void: len(bytes.Trim(data, "\x00")) == 0})
 	if !ok {
 		return fault.Err
 	}
