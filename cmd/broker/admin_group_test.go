@@ -1,19 +1,14 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"log/slog"
 	"strings"
 	"testing"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/ledgermq/ledgermq/cmd/internal/cli"
-	"github.com/ledgermq/ledgermq/pkg/broker"
+	"github.com/ledgermq/ledgermq/cmd/internal/clitest"
 	"github.com/ledgermq/ledgermq/pkg/client"
 )
 
@@ -21,26 +16,8 @@ import (
 // has consumed four.
 func serveOrders(t *testing.T) (addr string) {
 	t.Helper()
-	b, err := broker.New(broker.Config{
-		Node:    broker.NodeConfig{ID: "n1", Data: t.TempDir()},
-		Listen:  broker.ListenConfig{Client: "127.0.0.1:0", Peer: "127.0.0.1:0", HTTP: "127.0.0.1:0"},
-		Storage: broker.StorageConfig{SegmentBytes: 8 << 20, TailCacheBytes: 1 << 20, StateCacheBytes: 1 << 20},
-		Logger:  slog.New(slog.DiscardHandler),
-	})
-	require.NoError(t, err)
-	var running errgroup.Group
-	running.Go(func() error { return b.Run(context.Background()) })
-	t.Cleanup(func() {
-		b.Kill()
-		if err := running.Wait(); !errors.Is(err, broker.ErrKilled) {
-			t.Error(err)
-		}
-	})
-	c, err := client.Dial(t.Context(), client.Config{Seeds: []string{b.Addrs().Client}})
-	require.NoError(t, err)
-	defer c.Close()
-	_, err = c.Admin().CreateTopic(t.Context(), "orders", 1)
-	require.NoError(t, err)
+	s := clitest.StartServer(t, nil, map[string]int{"orders": 1})
+	c := s.Client
 	p, err := c.Producer(t.Context(), client.ProducerConfig{Topic: "orders"})
 	require.NoError(t, err)
 	for range 10 {
@@ -54,7 +31,7 @@ func serveOrders(t *testing.T) (addr string) {
 		require.NoError(t, err)
 	}
 	require.NoError(t, g.Close(t.Context()))
-	return b.Addrs().Client
+	return s.Addr
 }
 
 func TestGroupCommands(t *testing.T) {

@@ -1,48 +1,22 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/ledgermq/ledgermq/cmd/internal/cli"
-	"github.com/ledgermq/ledgermq/pkg/broker"
+	"github.com/ledgermq/ledgermq/cmd/internal/clitest"
 	"github.com/ledgermq/ledgermq/pkg/client"
 )
 
 // startBroker runs a broker in this process and returns a client of it and its address.
 func startBroker(t *testing.T) (*client.Client, string) {
 	t.Helper()
-	b, err := broker.New(broker.Config{
-		Node:    broker.NodeConfig{ID: "n1", Data: t.TempDir()},
-		Listen:  broker.ListenConfig{Client: "127.0.0.1:0", Peer: "127.0.0.1:0", HTTP: "127.0.0.1:0"},
-		Storage: broker.StorageConfig{SegmentBytes: 32 << 20, TailCacheBytes: 1 << 20, StateCacheBytes: 1 << 20},
-		Logger:  slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var running errgroup.Group
-	running.Go(func() error { return b.Run(context.Background()) })
-	t.Cleanup(func() {
-		b.Kill()
-		if err := running.Wait(); err != nil && !errors.Is(err, broker.ErrKilled) {
-			t.Error(err)
-		}
-	})
-	c, err := client.Dial(t.Context(), client.Config{Seeds: []string{b.Addrs().Client}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return c, b.Addrs().Client
+	s := clitest.StartServer(t, nil, nil)
+	return s.Client, s.Addr
 }
 
 // offsetsFound are the places in what `message find -o json` printed.

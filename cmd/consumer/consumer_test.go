@@ -14,21 +14,30 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ledgermq/ledgermq/cmd/internal/cli"
+	"github.com/ledgermq/ledgermq/cmd/internal/clitest"
 	"github.com/ledgermq/ledgermq/pkg/client"
 )
 
+// server is a broker in this process, and command lines of this program against it.
+type server struct{ *clitest.Server }
+
+func startServer(t *testing.T, topics map[string]int) *server {
+	t.Helper()
+	return &server{clitest.StartServer(t, run, topics)}
+}
+
 // publish stores messages and waits for their acknowledgement.
 func (s *server) publish(topic string, messages ...client.Message) {
-	s.t.Helper()
-	p, err := s.client.Producer(s.t.Context(), client.ProducerConfig{Topic: topic})
+	s.T.Helper()
+	p, err := s.Client.Producer(s.T.Context(), client.ProducerConfig{Topic: topic})
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	for _, m := range messages {
-		p.Publish(s.t.Context(), m)
+		p.Publish(s.T.Context(), m)
 	}
-	if err := p.Close(s.t.Context()); err != nil || p.Stats().Acked != uint64(len(messages)) {
-		s.t.Fatal(err, p.Stats())
+	if err := p.Close(s.T.Context()); err != nil || p.Stats().Acked != uint64(len(messages)) {
+		s.T.Fatal(err, p.Stats())
 	}
 }
 
@@ -66,15 +75,15 @@ func TestValues(t *testing.T) {
 		{[]string{"empty"}, ""},
 		{[]string{"t", "--follow", "-n", "100"}, lines(0, 0, 100)},
 	} {
-		got := s.command("", tc.args...)
-		if got.exit != cli.ExitOK || got.err != "" {
-			t.Errorf("%v: exit %d, %s", tc.args, got.exit, got.err)
+		got := s.Command("", tc.args...)
+		if got.Exit != cli.ExitOK || got.Err != "" {
+			t.Errorf("%v: exit %d, %s", tc.args, got.Exit, got.Err)
 		}
-		if diff := cmp.Diff(tc.want, got.out); diff != "" {
+		if diff := cmp.Diff(tc.want, got.Out); diff != "" {
 			t.Errorf("%v (-want +got):\n%s", tc.args, diff)
 		}
 	}
-	if got := s.command("", "two"); strings.Count(got.out, "\n") != 100 {
+	if got := s.Command("", "two"); strings.Count(got.Out, "\n") != 100 {
 		t.Errorf("both queues: %+v", got)
 	}
 }
@@ -101,12 +110,12 @@ func TestJSONLinesAreExact(t *testing.T) {
 		want = append(want, m)
 	}
 	s.publish("t", want...)
-	out := s.command("", "t", "-o", "jsonl")
-	if out.exit != cli.ExitOK {
+	out := s.Command("", "t", "-o", "jsonl")
+	if out.Exit != cli.ExitOK {
 		t.Fatal(out)
 	}
 	var got []client.Message
-	for line := range strings.Lines(out.out) {
+	for line := range strings.Lines(out.Out) {
 		m, err := cli.FromJSON([]byte(line))
 		if err != nil {
 			t.Fatal(err)
@@ -125,33 +134,33 @@ func TestPretty(t *testing.T) {
 		"t", client.Message{Key: []byte("k"), Value: []byte("héllo"), Tag: "a b", Timestamp: at, Headers: []client.Header{{Key: "h", Value: []byte("v")}}},
 		client.Message{Value: []byte("bell\a\xff"), Timestamp: at},
 	)
-	got := s.command("", "t", "-o", "pretty")
+	got := s.Command("", "t", "-o", "pretty")
 	want := "t/0@0  2026-11-22 11:00:00.005  tag=a b  key=k  h=v  héllo\nt/0@1  2026-11-22 11:00:00.005  \"bell\\a\\xff\"\n"
-	if got.out != want {
-		t.Errorf("got %q, want %q", got.out, want)
+	if got.Out != want {
+		t.Errorf("got %q, want %q", got.Out, want)
 	}
 }
 
 func TestFollowUntilInterrupted(t *testing.T) {
 	s := startServer(t, map[string]int{"t": 1})
-	c := s.start("t", "--follow")
+	c := s.Start("t", "--follow")
 	s.publish("t", numbered(0, 10)...)
-	c.await(10)
+	c.Await(10)
 	s.publish("t", numbered(0, 10)...)
-	c.await(20)
-	c.signals <- os.Interrupt
-	if got := c.wait(); got.exit != cli.ExitOK || got.err != "read 20\n" || got.out != lines(0, 0, 10)+lines(0, 0, 10) {
+	c.Await(20)
+	c.Signals <- os.Interrupt
+	if got := c.Wait(); got.Exit != cli.ExitOK || got.Err != "read 20\n" || got.Out != lines(0, 0, 10)+lines(0, 0, 10) {
 		t.Errorf("%+v", got)
 	}
 }
 
 func TestInterruptedBeforeItsEnd(t *testing.T) {
 	s := startServer(t, map[string]int{"t": 1})
-	c := s.start("t", "--follow", "-n", "5")
+	c := s.Start("t", "--follow", "-n", "5")
 	s.publish("t", numbered(0, 2)...)
-	c.await(2)
-	c.signals <- os.Interrupt
-	if got := c.wait(); got.exit != cli.ExitInterrupted || got.err != "read 2\n" {
+	c.Await(2)
+	c.Signals <- os.Interrupt
+	if got := c.Wait(); got.Exit != cli.ExitInterrupted || got.Err != "read 2\n" {
 		t.Errorf("%+v", got)
 	}
 }
@@ -162,7 +171,7 @@ func TestReaderGoesAway(t *testing.T) {
 	r, w := io.Pipe()
 	_ = r.Close()
 	var errs bytes.Buffer
-	if exit := run(t.Context(), []string{"t", "--server", s.addr}, cli.Streams{Out: w, Err: &errs}, nil); exit != cli.ExitOK || errs.Len() > 0 {
+	if exit := run(t.Context(), []string{"t", "--server", s.Addr}, cli.Streams{Out: w, Err: &errs}, nil); exit != cli.ExitOK || errs.Len() > 0 {
 		t.Errorf("exit %d, %s", exit, errs.String())
 	}
 }
@@ -170,9 +179,9 @@ func TestReaderGoesAway(t *testing.T) {
 func TestBench(t *testing.T) {
 	s := startServer(t, map[string]int{"t": 1})
 	s.publish("t", numbered(0, 100)...)
-	got := s.command("", "t", "--bench", "-o", "json")
+	got := s.Command("", "t", "--bench", "-o", "json")
 	var b benchJSON
-	if err := json.Unmarshal([]byte(got.out), &b); err != nil || b.Messages != 100 || b.Bytes != 600 || b.MsgsPerS <= 0 {
+	if err := json.Unmarshal([]byte(got.Out), &b); err != nil || b.Messages != 100 || b.Bytes != 600 || b.MsgsPerS <= 0 {
 		t.Errorf("%+v: %v", got, err)
 	}
 }
@@ -196,8 +205,8 @@ func TestErrors(t *testing.T) {
 		{[]string{"t", "-g", "no good"}, cli.ExitUsage, "INVALID_GROUP_NAME"},
 		{[]string{"t", "--follow", "--exit-at-end"}, cli.ExitUsage, "exclude each other"},
 	} {
-		got := s.command("", tc.args...)
-		if got.exit != tc.exit || !strings.Contains(got.err, tc.err) {
+		got := s.Command("", tc.args...)
+		if got.Exit != tc.exit || !strings.Contains(got.Err, tc.err) {
 			t.Errorf("%v: %+v, want exit %d, %s", tc.args, got, tc.exit, tc.err)
 		}
 	}
@@ -207,7 +216,7 @@ func TestErrors(t *testing.T) {
 func TestFromTime(t *testing.T) {
 	s := startServer(t, map[string]int{"t": 2})
 	s.publish("t", numbered(0, 10)...)
-	c, err := s.client.Consumer(t.Context(), client.ConsumerConfig{Topic: "t", From: client.Offset(0)})
+	c, err := s.Client.Consumer(t.Context(), client.ConsumerConfig{Topic: "t", From: client.Offset(0)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,11 +231,11 @@ func TestFromTime(t *testing.T) {
 		"1h":                           lines(0, 0, 10),
 		time.Now().Add(time.Hour).Local().Format("2006-01-02T15:04"): "",
 	} {
-		if got := s.command("", "t", "--from", from); got.out != want || got.exit != cli.ExitOK {
+		if got := s.Command("", "t", "--from", from); got.Out != want || got.Exit != cli.ExitOK {
 			t.Errorf("--from %s: %+v", from, got)
 		}
 	}
-	if got := s.command("", "t", "--from", "soon"); got.exit != cli.ExitUsage || !strings.Contains(got.err, "want earliest, latest, @OFFSET") {
+	if got := s.Command("", "t", "--from", "soon"); got.Exit != cli.ExitUsage || !strings.Contains(got.Err, "want earliest, latest, @OFFSET") {
 		t.Errorf("%+v", got)
 	}
 	if err := c.SeekTime(t.Context(), time.Now().Add(time.Hour)); err != nil {
@@ -258,11 +267,11 @@ func TestFilters(t *testing.T) {
 		{[]string{"t", "--tag", "*", "--from", "@98"}, lines(0, 98, 100)},
 		{[]string{"t", "--tag", "open", "--from", "@100"}, ""},
 	} {
-		got := s.command("", tc.args...)
-		if got.exit != cli.ExitOK || got.err != "" {
-			t.Errorf("%v: exit %d, %s", tc.args, got.exit, got.err)
+		got := s.Command("", tc.args...)
+		if got.Exit != cli.ExitOK || got.Err != "" {
+			t.Errorf("%v: exit %d, %s", tc.args, got.Exit, got.Err)
 		}
-		if diff := cmp.Diff(tc.want, got.out); diff != "" {
+		if diff := cmp.Diff(tc.want, got.Out); diff != "" {
 			t.Errorf("%v (-want +got):\n%s", tc.args, diff)
 		}
 	}
@@ -272,7 +281,7 @@ func TestFilters(t *testing.T) {
 		"--tag and --filter exclude each other":         {"t", "--tag", "a", "--filter", "TRUE"},
 		"offset 101 of t/0 is above the end":            {"t", "--tag", "a", "--from", "@101"},
 	} {
-		if got := s.command("", args...); got.exit == cli.ExitOK || !strings.Contains(got.err, text) {
+		if got := s.Command("", args...); got.Exit == cli.ExitOK || !strings.Contains(got.Err, text) {
 			t.Errorf("%v: %+v", args, got)
 		}
 	}

@@ -20,10 +20,10 @@ func TestExecTellsAllOfAMessage(t *testing.T) {
 		Headers: []client.Header{{Key: "trace-id", Value: []byte("x'y")}, {Key: "raw", Value: []byte{0, 1}}},
 	}, client.Message{Key: []byte{0, 255}})
 	script := `cat; echo "|$MESSAGE_TOPIC|$MESSAGE_QUEUE|$MESSAGE_OFFSET|$MESSAGE_ATTEMPT|$MESSAGE_KEY|$MESSAGE_KEY_BASE64|$MESSAGE_TAG|$MESSAGE_ID|$MESSAGE_GROUP|$MESSAGE_HEADER_TRACE_ID|$MESSAGE_HEADERS"`
-	got := s.command("", "t", "-g", "g", "-n", "2", "--exec", script)
+	got := s.Command("", "t", "-g", "g", "-n", "2", "--exec", script)
 	want := "line\nline|t|0|0|1|k 1||paid|id-1|g-1|x'y|" + `[{"key":"trace-id","value":"x'y"},{"key":"raw","value":"\u0000\u0001"}]` + "\n" +
 		"|t|0|1|1||AP8=|||||\n"
-	if got.exit != cli.ExitOK || got.out != want {
+	if got.Exit != cli.ExitOK || got.Out != want {
 		t.Errorf("%+v\nwant %s", got, want)
 	}
 	if at := s.at("g"); at != 2 {
@@ -48,16 +48,16 @@ func TestExecCommitsOnlyWhatIsDone(t *testing.T) {
 		{"stop", []string{"--attempts", "2"}, cli.ExitFailed, "0 1\n1 1\n2 1\n3 1\n3 2\n", 3},
 		{"skip", []string{"--attempts", "2", "--on-failure", "skip"}, cli.ExitOK, "0 1\n1 1\n2 1\n3 1\n3 2\n4 1\n5 1\n", 6},
 	} {
-		got := s.command("", append([]string{"t", "-g", tc.group, "-n", "6", "--backoff", "1ms", "--exec", fails}, tc.args...)...)
-		if got.exit != tc.exit || got.out != tc.out || !strings.Contains(got.err, "t/0@3: attempt 1: the command failed: exit status 1") {
+		got := s.Command("", append([]string{"t", "-g", tc.group, "-n", "6", "--backoff", "1ms", "--exec", fails}, tc.args...)...)
+		if got.Exit != tc.exit || got.Out != tc.out || !strings.Contains(got.Err, "t/0@3: attempt 1: the command failed: exit status 1") {
 			t.Errorf("%s: %+v", tc.group, got)
 		}
 		if at := s.at(tc.group); at != tc.at {
 			t.Errorf("%s: the group is at %d", tc.group, at)
 		}
 	}
-	got := s.command("", "t", "-g", "slow", "-n", "1", "--attempts", "1", "--exec-timeout", "20ms", "--exec", "sleep 1000")
-	if got.exit != cli.ExitFailed || !strings.Contains(got.err, "it took longer than 20ms") {
+	got := s.Command("", "t", "-g", "slow", "-n", "1", "--attempts", "1", "--exec-timeout", "20ms", "--exec", "sleep 1000")
+	if got.Exit != cli.ExitFailed || !strings.Contains(got.Err, "it took longer than 20ms") {
 		t.Errorf("%+v", got)
 	}
 }
@@ -70,15 +70,15 @@ func TestExecRunsQueuesBesideOneAnother(t *testing.T) {
 	s.publish("t", append(numbered(0, each), numbered(1, each)...)...)
 	dir := t.TempDir()
 	script := fmt.Sprintf(`cd %s; if [ $MESSAGE_QUEUE = 0 ]; then until [ -e one ]; do sleep 0.01; done; else : > one; fi; echo $MESSAGE_QUEUE $MESSAGE_OFFSET`, dir)
-	got := s.command("", "t", "-g", "g", "-n", fmt.Sprint(2*each), "--workers", "2", "--exec", script)
-	if got.exit != cli.ExitOK {
+	got := s.Command("", "t", "-g", "g", "-n", fmt.Sprint(2*each), "--workers", "2", "--exec", script)
+	if got.Exit != cli.ExitOK {
 		t.Fatalf("%+v", got)
 	}
 	next := map[string]int{}
-	for line := range strings.Lines(got.out) {
+	for line := range strings.Lines(got.Out) {
 		queue, offset, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if offset != fmt.Sprint(next[queue]) {
-			t.Fatalf("%s comes where %d is due:\n%s", line, next[queue], got.out)
+			t.Fatalf("%s comes where %d is due:\n%s", line, next[queue], got.Out)
 		}
 		next[queue]++
 	}
@@ -95,17 +95,17 @@ func TestExecHandsQueuesOver(t *testing.T) {
 	s.publish("t", append(numbered(0, each), numbered(1, each)...)...)
 	done := filepath.Join(t.TempDir(), "done")
 	script := fmt.Sprintf(`sleep 0.01; echo $MESSAGE_QUEUE $MESSAGE_OFFSET | tee -a %s`, done)
-	first := s.start("t", "-g", "g", "--exec", script)
-	first.await(5)
-	second := s.start("t", "-g", "g", "--exec", script)
-	second.await(1)
-	first.signals <- os.Interrupt
-	if got := first.wait(); got.exit != cli.ExitOK || !strings.HasPrefix(got.err, "read ") {
+	first := s.Start("t", "-g", "g", "--exec", script)
+	first.Await(5)
+	second := s.Start("t", "-g", "g", "--exec", script)
+	second.Await(1)
+	first.Signals <- os.Interrupt
+	if got := first.Wait(); got.Exit != cli.ExitOK || !strings.HasPrefix(got.Err, "read ") {
 		t.Errorf("%+v", got)
 	}
-	second.await(2*each - strings.Count(first.out.String(), "\n"))
-	second.signals <- os.Interrupt
-	if got := second.wait(); got.exit != cli.ExitOK {
+	second.Await(2*each - strings.Count(first.Out.String(), "\n"))
+	second.Signals <- os.Interrupt
+	if got := second.Wait(); got.Exit != cli.ExitOK {
 		t.Errorf("%+v", got)
 	}
 	text, err := os.ReadFile(done)
@@ -123,10 +123,10 @@ func TestExecHandsQueuesOver(t *testing.T) {
 
 // lag is how many messages a group has before it.
 func (s *server) lag(group string) int64 {
-	s.t.Helper()
-	d, err := s.client.Admin().DescribeGroup(s.t.Context(), group)
+	s.T.Helper()
+	d, err := s.Client.Admin().DescribeGroup(s.T.Context(), group)
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	return d.Lag
 }
@@ -140,7 +140,7 @@ func TestExecFlags(t *testing.T) {
 		{"t", "-g", "g", "--exec", "true", "--attempts", "-1"},
 		{"t", "-g", "g", "--exec", "true", "--on-failure", "retry"},
 	} {
-		if got := s.command("", args...); got.exit != cli.ExitUsage {
+		if got := s.Command("", args...); got.Exit != cli.ExitUsage {
 			t.Errorf("%v: %+v", args, got)
 		}
 	}

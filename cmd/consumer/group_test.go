@@ -12,10 +12,10 @@ import (
 
 // at is how far a group is in queue 0 of t.
 func (s *server) at(group string) int64 {
-	s.t.Helper()
-	d, err := s.client.Admin().DescribeGroup(s.t.Context(), group)
+	s.T.Helper()
+	d, err := s.Client.Admin().DescribeGroup(s.T.Context(), group)
 	if err != nil || len(d.QueueList) != 1 {
-		s.t.Fatal(err, d)
+		s.T.Fatal(err, d)
 	}
 	return d.QueueList[0].Offset
 }
@@ -24,22 +24,22 @@ func (s *server) at(group string) int64 {
 func TestGroupGoesOnWhereItWas(t *testing.T) {
 	s := startServer(t, map[string]int{"t": 1})
 	s.publish("t", numbered(0, 100)...)
-	if got := s.command("", "t", "-g", "g", "-n", "30"); got.exit != cli.ExitOK || got.out != lines(0, 0, 30) {
+	if got := s.Command("", "t", "-g", "g", "-n", "30"); got.Exit != cli.ExitOK || got.Out != lines(0, 0, 30) {
 		t.Errorf("%+v", got)
 	}
 	if at := s.at("g"); at != 30 {
 		t.Errorf("the group is at %d", at)
 	}
-	c := s.start("t", "-g", "g")
-	c.await(70)
-	c.signals <- os.Interrupt
-	if got := c.wait(); got.exit != cli.ExitOK || got.out != lines(0, 30, 100) || got.err != "read 70\n" {
+	c := s.Start("t", "-g", "g")
+	c.Await(70)
+	c.Signals <- os.Interrupt
+	if got := c.Wait(); got.Exit != cli.ExitOK || got.Out != lines(0, 30, 100) || got.Err != "read 70\n" {
 		t.Errorf("%+v", got)
 	}
 	if at := s.at("g"); at != 100 {
 		t.Errorf("the group is at %d", at)
 	}
-	if got := s.command("", "t", "-g", "late", "--from", "@99", "-n", "1"); got.out != lines(0, 99, 100) {
+	if got := s.Command("", "t", "-g", "late", "--from", "@99", "-n", "1"); got.Out != lines(0, 99, 100) {
 		t.Errorf("%+v", got)
 	}
 }
@@ -52,25 +52,25 @@ func TestGroupFilters(t *testing.T) {
 		messages[i].Tag = []string{"paid", "open"}[min(1, i%10)]
 	}
 	s.publish("t", messages...)
-	c := s.start("t", "-g", "g", "--tag", "paid")
-	c.await(10)
-	c.signals <- os.Interrupt
+	c := s.Start("t", "-g", "g", "--tag", "paid")
+	c.Await(10)
+	c.Signals <- os.Interrupt
 	var want strings.Builder
 	for i := 0; i < 100; i += 10 {
 		want.WriteString(lines(0, i, i+1))
 	}
-	if got := c.wait(); got.exit != cli.ExitOK || got.out != want.String() {
+	if got := c.Wait(); got.Exit != cli.ExitOK || got.Out != want.String() {
 		t.Errorf("%+v", got)
 	}
 	if at := s.at("g"); at != 91 && at != 100 { // 100, if it looked for more before it ended
 		t.Errorf("the group is at %d", at)
 	}
-	d := s.start("t", "-g", "g", "--filter", "TAGS = 'gone'")
+	d := s.Start("t", "-g", "g", "--filter", "TAGS = 'gone'")
 	for s.at("g") < 100 { // nothing is wanted, and all of it is done with
 		runtime.Gosched()
 	}
-	d.signals <- os.Interrupt
-	if got := d.wait(); got.exit != cli.ExitOK || got.out != "" {
+	d.Signals <- os.Interrupt
+	if got := d.Wait(); got.Exit != cli.ExitOK || got.Out != "" {
 		t.Errorf("%+v", got)
 	}
 }
@@ -94,7 +94,7 @@ func TestOnlyWhatWasWrittenIsCommitted(t *testing.T) {
 	s.publish("t", numbered(0, 2*finishMessages)...)
 	out := &narrow{room: len(lines(0, 0, finishMessages)) + 10}
 	p := &program{streams: cli.Streams{Out: out, Err: io.Discard}, signals: make(chan os.Signal)}
-	exit := cli.Execute(t.Context(), p.command(), []string{"t", "-g", "g", "--server", s.addr}, p.streams)
+	exit := cli.Execute(t.Context(), p.command(), []string{"t", "-g", "g", "--server", s.Addr}, p.streams)
 	if exit != cli.ExitOK {
 		t.Errorf("exit %d", exit)
 	}

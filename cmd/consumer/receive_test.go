@@ -16,25 +16,25 @@ import (
 func TestReceiveAcknowledgesWhatWasWritten(t *testing.T) {
 	s := startServer(t, map[string]int{"t": 1})
 	s.publish("t", numbered(0, 100)...)
-	first := s.command("", "t", "-g", "g", "--receive", "-n", "30")
-	if first.exit != cli.ExitOK || first.out != lines(0, 0, 30) {
+	first := s.Command("", "t", "-g", "g", "--receive", "-n", "30")
+	if first.Exit != cli.ExitOK || first.Out != lines(0, 0, 30) {
 		t.Errorf("%+v", first)
 	}
 	if at := s.at("g"); at != 30 {
 		t.Errorf("the group is at %d", at)
 	}
-	a, b := s.start("t", "-g", "g", "--receive"), s.start("t", "-g", "g", "--receive")
+	a, b := s.Start("t", "-g", "g", "--receive"), s.Start("t", "-g", "g", "--receive")
 	for s.at("g") < 100 {
 		runtime.Gosched()
 	}
-	a.signals <- os.Interrupt
-	b.signals <- os.Interrupt
-	gotA, gotB := a.wait(), b.wait()
-	got := strings.SplitAfter(gotA.out+gotB.out, "\n")
+	a.Signals <- os.Interrupt
+	b.Signals <- os.Interrupt
+	gotA, gotB := a.Wait(), b.Wait()
+	got := strings.SplitAfter(gotA.Out+gotB.Out, "\n")
 	slices.Sort(got)
 	want := strings.SplitAfter(lines(0, 30, 100), "\n")
 	slices.Sort(want)
-	if gotA.exit != cli.ExitOK || gotB.exit != cli.ExitOK || !slices.Equal(got, want) {
+	if gotA.Exit != cli.ExitOK || gotB.Exit != cli.ExitOK || !slices.Equal(got, want) {
 		t.Errorf("%+v %+v", gotA, gotB)
 	}
 }
@@ -45,7 +45,7 @@ func TestReceiveGivesBackWhatNobodySaw(t *testing.T) {
 	s := startServer(t, map[string]int{"t": 1})
 	s.publish("t", numbered(0, 20)...)
 	p := &program{flags: flags{group: "g", attempts: 1}}
-	first, err := p.receiveFor(t.Context(), s.client, "t")
+	first, err := p.receiveFor(t.Context(), s.Client, "t")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestReceiveGivesBackWhatNobodySaw(t *testing.T) {
 	if err := errors.Join(first.flushed(), first.end()); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.command("", "t", "-g", "g", "--receive", "-n", "19"); got.exit != cli.ExitOK || got.out != lines(0, 1, 20) {
+	if got := s.Command("", "t", "-g", "g", "--receive", "-n", "19"); got.Exit != cli.ExitOK || got.Out != lines(0, 1, 20) {
 		t.Errorf("%+v", got)
 	}
 }
@@ -69,11 +69,11 @@ func TestReceiveGivesBackWhatNobodySaw(t *testing.T) {
 func TestReceiveUsage(t *testing.T) {
 	s := startServer(t, map[string]int{"t": 1})
 	for _, args := range [][]string{{"t", "--receive"}, {"t", "-g", "g", "--fifo"}, {"t", "-g", "g", "--max-attempts", "3"}, {"t", "-g", "g", "--receive", "--bench"}} {
-		if got := s.command("", args...); got.exit != cli.ExitUsage {
+		if got := s.Command("", args...); got.Exit != cli.ExitUsage {
 			t.Errorf("%v: %+v", args, got)
 		}
 	}
-	if got := s.command("", "t", "-g", "offsets", "-n", "0", "--receive", "--invisible", "1ms"); got.exit == cli.ExitOK || !strings.Contains(got.err, "10 ms") {
+	if got := s.Command("", "t", "-g", "offsets", "-n", "0", "--receive", "--invisible", "1ms"); got.Exit == cli.ExitOK || !strings.Contains(got.Err, "10 ms") {
 		t.Errorf("%+v", got)
 	}
 }
@@ -84,29 +84,29 @@ func TestReceiveExec(t *testing.T) {
 	s := startServer(t, map[string]int{"t": 1})
 	s.publish("t", numbered(0, 6)...)
 	fails := `echo "$MESSAGE_OFFSET $MESSAGE_ATTEMPT"; test "$MESSAGE_OFFSET" != 3 || test "$MESSAGE_ATTEMPT" -ge 2`
-	got := s.command("", "t", "-g", "g", "--receive", "-n", "7", "--exec", fails)
-	if want := "0 1\n1 1\n2 1\n3 1\n4 1\n5 1\n3 2\n"; got.exit != cli.ExitOK || got.out != want {
+	got := s.Command("", "t", "-g", "g", "--receive", "-n", "7", "--exec", fails)
+	if want := "0 1\n1 1\n2 1\n3 1\n4 1\n5 1\n3 2\n"; got.Exit != cli.ExitOK || got.Out != want {
 		t.Errorf("%+v\nwant %s", got, want)
 	}
-	if !strings.Contains(got.err, "t/0@3: attempt 1: the command failed: exit status 1") || s.at("g") != 6 {
-		t.Errorf("%s, and the group is at %d", got.err, s.at("g"))
+	if !strings.Contains(got.Err, "t/0@3: attempt 1: the command failed: exit status 1") || s.at("g") != 6 {
+		t.Errorf("%s, and the group is at %d", got.Err, s.at("g"))
 	}
 	s.publish("t", numbered(0, 20)[6:]...)
-	all := s.start("t", "-g", "g", "--receive", "--workers", "3", "--exec", `printf "%s\n" "$(cat)"`)
+	all := s.Start("t", "-g", "g", "--receive", "--workers", "3", "--exec", `printf "%s\n" "$(cat)"`)
 	for s.at("g") < 20 {
 		runtime.Gosched()
 	}
-	all.signals <- os.Interrupt
-	out := all.wait()
-	done := strings.SplitAfter(out.out, "\n")
+	all.Signals <- os.Interrupt
+	out := all.Wait()
+	done := strings.SplitAfter(out.Out, "\n")
 	slices.Sort(done)
 	want := strings.SplitAfter(lines(0, 6, 20), "\n")
 	slices.Sort(want)
-	if out.exit != cli.ExitOK || !slices.Equal(done, want) {
-		t.Errorf("exit %v\n%q\nwant %q\n%s", out.exit, done, want, out.err)
+	if out.Exit != cli.ExitOK || !slices.Equal(done, want) {
+		t.Errorf("exit %v\n%q\nwant %q\n%s", out.Exit, done, want, out.Err)
 	}
 	for _, args := range [][]string{{"--attempts", "3"}, {"--on-failure", "skip"}, {"-n", "3", "--workers", "2"}} {
-		if got := s.command("", append([]string{"t", "-g", "g", "--receive", "--exec", "true"}, args...)...); got.exit != cli.ExitUsage {
+		if got := s.Command("", append([]string{"t", "-g", "g", "--receive", "--exec", "true"}, args...)...); got.Exit != cli.ExitUsage {
 			t.Errorf("%v: %+v", args, got)
 		}
 	}

@@ -20,7 +20,7 @@ func TestFields(t *testing.T) {
 		{"raw", "1\n2\n", []string{"-i", "raw"}},
 		{"json", `{"value":"1"}` + "\n" + `{"value":"2","key":"bob","tag":"open","headers":[{"key":"own","value":"x"}]}`, []string{"-i", "jsonl"}},
 	} {
-		if got := s.command(tc.stdin, append(append([]string{tc.topic}, tc.args...), all...)...); got.exit != cli.ExitOK {
+		if got := s.Command(tc.stdin, append(append([]string{tc.topic}, tc.args...), all...)...); got.Exit != cli.ExitOK {
 			t.Fatal(tc.topic, got)
 		}
 		queues := 0
@@ -49,7 +49,7 @@ func TestFields(t *testing.T) {
 		"--key and --key-delimiter say the same thing":   {"lines", "--key", "a", "--key-delimiter", "="},
 		"--bench makes its own messages, without --key,": {"lines", "--bench", "--tag", "a"},
 	} {
-		if got := s.command("x", args...); got.exit != cli.ExitUsage || !strings.Contains(got.err, text) {
+		if got := s.Command("x", args...); got.Exit != cli.ExitUsage || !strings.Contains(got.Err, text) {
 			t.Errorf("%v: %+v", args, got)
 		}
 	}

@@ -15,22 +15,31 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ledgermq/ledgermq/cmd/internal/cli"
+	"github.com/ledgermq/ledgermq/cmd/internal/clitest"
 	"github.com/ledgermq/ledgermq/pkg/client"
 )
 
+// server is a broker in this process, and command lines of this program against it.
+type server struct{ *clitest.Server }
+
+func startServer(t *testing.T, topics map[string]int) *server {
+	t.Helper()
+	return &server{clitest.StartServer(t, run, topics)}
+}
+
 // consume returns all messages of a topic, per queue.
 func (s *server) consume(topic string) [][]client.Message {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	s.T.Helper()
+	ctx, cancel := context.WithTimeout(s.T.Context(), clitest.Patience)
 	defer cancel()
-	cs, err := s.client.Consumer(ctx, client.ConsumerConfig{Topic: topic})
+	cs, err := s.Client.Consumer(ctx, client.ConsumerConfig{Topic: topic})
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	defer cs.Close()
 	ranges, err := cs.Ranges(ctx)
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	queues, left := make([][]client.Message, len(ranges)), int64(0)
 	for _, r := range ranges {
@@ -39,7 +48,7 @@ func (s *server) consume(topic string) [][]client.Message {
 	for ; left > 0; left-- {
 		m, err := cs.Next(ctx)
 		if err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 		queues[*m.Queue] = append(queues[*m.Queue], m)
 	}
@@ -71,8 +80,8 @@ func TestLinesAreExact(t *testing.T) {
 		{"stdin\n", []string{"d", file, "-", file}, []string{"from\r", "a file", "stdin", "from\r", "a file"}},
 		{"", []string{"e"}, nil},
 	} {
-		got := s.command(tc.stdin, tc.args...)
-		if got.exit != cli.ExitOK || got.out != "" || got.err != "" {
+		got := s.Command(tc.stdin, tc.args...)
+		if got.Exit != cli.ExitOK || got.Out != "" || got.Err != "" {
 			t.Errorf("%v: %+v", tc.args, got)
 		}
 		if diff := cmp.Diff(tc.want, texts(s.consume(tc.args[0])[0])); diff != "" {
@@ -83,7 +92,7 @@ func TestLinesAreExact(t *testing.T) {
 
 func TestKeysAndQueues(t *testing.T) {
 	s := startServer(t, map[string]int{"keys": 4, "queue": 4})
-	if got := s.command("k=v=w\nno key\n=empty key\n", "keys", "--key-delimiter", "="); got.exit != cli.ExitOK {
+	if got := s.Command("k=v=w\nno key\n=empty key\n", "keys", "--key-delimiter", "="); got.Exit != cli.ExitOK {
 		t.Fatal(got)
 	}
 	found := map[string]string{}
@@ -99,13 +108,13 @@ func TestKeysAndQueues(t *testing.T) {
 	if diff := cmp.Diff(want, found); diff != "" {
 		t.Error(diff)
 	}
-	if got := s.command("a\nb\n", "queue", "--queue", "2"); got.exit != cli.ExitOK {
+	if got := s.Command("a\nb\n", "queue", "--queue", "2"); got.Exit != cli.ExitOK {
 		t.Fatal(got)
 	}
 	if diff := cmp.Diff([]string{"a", "b"}, texts(s.consume("queue")[2])); diff != "" {
 		t.Error(diff)
 	}
-	if got := s.command("a\n", "queue", "--queue", "4"); got.exit != cli.ExitNotFound || !strings.Contains(got.err, "UNKNOWN_QUEUE") {
+	if got := s.Command("a\n", "queue", "--queue", "4"); got.Exit != cli.ExitNotFound || !strings.Contains(got.Err, "UNKNOWN_QUEUE") {
 		t.Errorf("queue 4 of 4: %+v", got)
 	}
 }
@@ -139,7 +148,7 @@ func TestJSONLinesAreExact(t *testing.T) {
 		}
 		input.Write(append(line, '\n'))
 	}
-	if got := s.command(input.String(), "t", "-i", "jsonl"); got.exit != cli.ExitOK {
+	if got := s.Command(input.String(), "t", "-i", "jsonl"); got.Exit != cli.ExitOK {
 		t.Fatal(got)
 	}
 	got := s.consume("t")
@@ -158,65 +167,65 @@ func TestJSONLinesAreExact(t *testing.T) {
 
 func TestReceipts(t *testing.T) {
 	s := startServer(t, map[string]int{"t": 1})
-	if got := s.command("a\nb\n", "t", "-o", "text"); !strings.HasPrefix(got.out, "t/0@0 term=1 index=") || strings.Count(got.out, "\n") != 2 {
+	if got := s.Command("a\nb\n", "t", "-o", "text"); !strings.HasPrefix(got.Out, "t/0@0 term=1 index=") || strings.Count(got.Out, "\n") != 2 {
 		t.Errorf("%+v", got)
 	}
-	got := s.command("c\n", "t", "-o", "jsonl")
+	got := s.Command("c\n", "t", "-o", "jsonl")
 	var r receiptJSON
-	if err := json.Unmarshal([]byte(got.out), &r); err != nil || r.Offset != 2 || r.Topic != "t" || r.LedgerIndex == 0 {
+	if err := json.Unmarshal([]byte(got.Out), &r); err != nil || r.Offset != 2 || r.Topic != "t" || r.LedgerIndex == 0 {
 		t.Errorf("%+v: %+v, %v", got, r, err)
 	}
-	if got := s.command("", "version"); got.exit != cli.ExitUsage { // --server belongs to publishing
+	if got := s.Command("", "version"); got.Exit != cli.ExitUsage { // --server belongs to publishing
 		t.Errorf("%+v", got)
 	}
 }
 
 func TestBench(t *testing.T) {
 	s := startServer(t, map[string]int{"t": 2})
-	got := s.command("", "t", "--bench", "-n", "2k", "--size", "100", "--rate", "20k/s", "-o", "json")
+	got := s.Command("", "t", "--bench", "-n", "2k", "--size", "100", "--rate", "20k/s", "-o", "json")
 	var b benchJSON
-	if err := json.Unmarshal([]byte(got.out), &b); err != nil || got.exit != cli.ExitOK {
+	if err := json.Unmarshal([]byte(got.Out), &b); err != nil || got.Exit != cli.ExitOK {
 		t.Fatalf("%+v: %v", got, err)
 	}
 	if b.Acked != 2000 || b.Failed+b.Unknown != 0 || b.MsgsPerS <= 0 || b.MsgsPerS > 25000 || b.AckP50MS <= 0 || b.AckP999MS < b.AckP99MS {
 		t.Errorf("%+v", b)
 	}
-	if got := s.command("", "t", "--bench", "-n", "10"); !strings.Contains(got.out, "acked 10  unknown 0  failed 0") {
+	if got := s.Command("", "t", "--bench", "-n", "10"); !strings.Contains(got.Out, "acked 10  unknown 0  failed 0") {
 		t.Errorf("%+v", got)
 	}
 }
 
 func TestInterruptFlushes(t *testing.T) {
 	s := startServer(t, map[string]int{"t": 1})
-	c := s.start("t", "-o", "text")
-	if _, err := c.stdin.Write([]byte(strings.Repeat("x\n", 100))); err != nil {
+	c := s.Start("t", "-o", "text")
+	if _, err := c.Stdin.Write([]byte(strings.Repeat("x\n", 100))); err != nil {
 		t.Fatal(err)
 	}
-	c.await(100)
-	c.signals <- os.Interrupt
-	if got := c.wait(); got.exit != cli.ExitInterrupted || got.err != "acked 100, unknown 0\n" {
+	c.Await(100)
+	c.Signals <- os.Interrupt
+	if got := c.Wait(); got.Exit != cli.ExitInterrupted || got.Err != "acked 100, unknown 0\n" {
 		t.Errorf("%+v", got)
 	}
 }
 
 func TestSecondInterruptLeaves(t *testing.T) {
 	s := startServer(t, map[string]int{"t": 1})
-	c := s.start("t", "-o", "text")
-	if _, err := c.stdin.Write([]byte("stored\n")); err != nil {
+	c := s.Start("t", "-o", "text")
+	if _, err := c.Stdin.Write([]byte("stored\n")); err != nil {
 		t.Fatal(err)
 	}
-	c.await(1)
-	s.broker.Kill()
+	c.Await(1)
+	s.Broker.Kill()
 	for range 2 { // the second write returns when the first line was taken
-		if _, err := c.stdin.Write([]byte(strings.Repeat("not stored\n", 10000))); err != nil {
+		if _, err := c.Stdin.Write([]byte(strings.Repeat("not stored\n", 10000))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c.signals <- os.Interrupt
-	c.signals <- os.Interrupt
-	got := c.wait()
+	c.Signals <- os.Interrupt
+	c.Signals <- os.Interrupt
+	got := c.Wait()
 	var unknown, failed int
-	if n, _ := fmt.Sscanf(got.err, "acked 1, unknown %d, failed %d", &unknown, &failed); got.exit != cli.ExitInterrupted || n == 0 || unknown+failed == 0 {
+	if n, _ := fmt.Sscanf(got.Err, "acked 1, unknown %d, failed %d", &unknown, &failed); got.Exit != cli.ExitInterrupted || n == 0 || unknown+failed == 0 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -229,7 +238,7 @@ func TestErrors(t *testing.T) {
 		exit  cli.ExitCode
 		err   string
 	}{
-		{"x", []string{"nope"}, cli.ExitNotFound, "broker admin --server " + s.addr + " topic create nope --queues 1 (exit 4, UNKNOWN_TOPIC)"},
+		{"x", []string{"nope"}, cli.ExitNotFound, "broker admin --server " + s.Addr + " topic create nope --queues 1 (exit 4, UNKNOWN_TOPIC)"},
 		{"x", nil, cli.ExitUsage, "no topic given; see 'producer --help' (exit 2, USAGE)"},
 		{"x", []string{"t", "--sped"}, cli.ExitUsage, "unknown flag: --sped"},
 		{"x", []string{"t", "-o", "xml"}, cli.ExitUsage, "want one of none, text, jsonl, json"},
@@ -242,9 +251,9 @@ func TestErrors(t *testing.T) {
 		{strings.Repeat("x", 5<<20), []string{"t"}, cli.ExitFailed, "MESSAGE_TOO_LARGE"},
 		{strings.Repeat("x", 17<<20), []string{"t"}, cli.ExitFailed, "message 1 is longer than 16777216 bytes"},
 	} {
-		got := s.command(tc.stdin, tc.args...)
-		if got.exit != tc.exit || !strings.Contains(got.err, tc.err) {
-			t.Errorf("%.40v: exit %d, %s\nwant exit %d, %s", tc.args, got.exit, got.err, tc.exit, tc.err)
+		got := s.Command(tc.stdin, tc.args...)
+		if got.Exit != tc.exit || !strings.Contains(got.Err, tc.err) {
+			t.Errorf("%.40v: exit %d, %s\nwant exit %d, %s", tc.args, got.Exit, got.Err, tc.exit, tc.err)
 		}
 	}
 	if diff := cmp.Diff([]string{"a"}, texts(s.consume("t")[0])); diff != "" {
@@ -256,15 +265,15 @@ func TestErrors(t *testing.T) {
 func TestDelay(t *testing.T) {
 	s := startServer(t, map[string]int{"orders": 1})
 	began := time.Now()
-	o := s.command("later\n", "orders", "--delay", "150ms", "-o", "text")
-	if o.exit != 0 || !strings.Contains(o.out, "orders/0 waits, handle=d-1-") {
-		t.Fatalf("exit %d: %s%s", o.exit, o.out, o.err)
+	o := s.Command("later\n", "orders", "--delay", "150ms", "-o", "text")
+	if o.Exit != 0 || !strings.Contains(o.Out, "orders/0 waits, handle=d-1-") {
+		t.Fatalf("exit %d: %s%s", o.Exit, o.Out, o.Err)
 	}
-	consumer, err := s.client.Consumer(t.Context(), client.ConsumerConfig{Topic: "orders", From: client.Earliest()})
+	consumer, err := s.Client.Consumer(t.Context(), client.ConsumerConfig{Topic: "orders", From: client.Earliest()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), clitest.Patience)
 	defer cancel()
 	m, err := consumer.Next(ctx)
 	if err != nil || string(m.Value) != "later" {
@@ -278,39 +287,39 @@ func TestDelay(t *testing.T) {
 		{"orders", "--delay", "1s", "--at", "2027-01-31T08:00:00Z"},
 		{"orders", "--at", "tomorrow"},
 	} {
-		if o := s.command("x\n", args...); o.exit != cli.ExitUsage {
-			t.Errorf("%v: exit %d: %s", args, o.exit, o.err)
+		if o := s.Command("x\n", args...); o.Exit != cli.ExitUsage {
+			t.Errorf("%v: exit %d: %s", args, o.Exit, o.Err)
 		}
 	}
-	if o := s.command("x\n", "orders", "--at", "2999-01-31T08:00:00Z"); o.exit == 0 || !strings.Contains(o.err, "DELIVERY_TIME_TOO_FAR") {
-		t.Errorf("exit %d: %s", o.exit, o.err)
+	if o := s.Command("x\n", "orders", "--at", "2999-01-31T08:00:00Z"); o.Exit == 0 || !strings.Contains(o.Err, "DELIVERY_TIME_TOO_FAR") {
+		t.Errorf("exit %d: %s", o.Exit, o.Err)
 	}
 }
 
 // TestTransaction: all of the input or nothing.
 func TestTransaction(t *testing.T) {
 	s := startServer(t, map[string]int{"orders": 1})
-	o := s.command("{\"value\":\"a\"}\nno JSON\n", "orders", "-i", "jsonl", "--transaction")
-	if o.exit == 0 || !strings.Contains(o.err, "nothing is delivered") {
-		t.Fatalf("exit %d: %s", o.exit, o.err)
+	o := s.Command("{\"value\":\"a\"}\nno JSON\n", "orders", "-i", "jsonl", "--transaction")
+	if o.Exit == 0 || !strings.Contains(o.Err, "nothing is delivered") {
+		t.Fatalf("exit %d: %s", o.Exit, o.Err)
 	}
-	o = s.command("one\ntwo\n", "orders", "--transaction", "-o", "text")
-	if o.exit != 0 || !strings.HasPrefix(o.out, "orders/0@0 ") || strings.Count(o.out, "\n") != 2 {
-		t.Fatalf("exit %d: %s%s", o.exit, o.out, o.err)
+	o = s.Command("one\ntwo\n", "orders", "--transaction", "-o", "text")
+	if o.Exit != 0 || !strings.HasPrefix(o.Out, "orders/0@0 ") || strings.Count(o.Out, "\n") != 2 {
+		t.Fatalf("exit %d: %s%s", o.Exit, o.Out, o.Err)
 	}
-	c := s.start("orders", "--transaction")
-	if _, err := io.WriteString(c.stdin, "three\n"); err != nil {
+	c := s.Start("orders", "--transaction")
+	if _, err := io.WriteString(c.Stdin, "three\n"); err != nil {
 		t.Fatal(err)
 	}
-	c.signals <- os.Interrupt // the input is still open
-	if o := c.wait(); o.exit != cli.ExitInterrupted {
-		t.Fatalf("exit %d: %s", o.exit, o.err)
+	c.Signals <- os.Interrupt // the input is still open
+	if o := c.Wait(); o.Exit != cli.ExitInterrupted {
+		t.Fatalf("exit %d: %s", o.Exit, o.Err)
 	}
-	topic, err := s.client.Admin().DescribeTopic(t.Context(), "orders")
+	topic, err := s.Client.Admin().DescribeTopic(t.Context(), "orders")
 	if err != nil || topic.Queues[0].End != 2 {
 		t.Fatal(topic, err)
 	}
-	if o := s.command("x\n", "orders", "--transaction", "--delay", "1s"); o.exit != cli.ExitUsage {
-		t.Errorf("exit %d: %s", o.exit, o.err)
+	if o := s.Command("x\n", "orders", "--transaction", "--delay", "1s"); o.Exit != cli.ExitUsage {
+		t.Errorf("exit %d: %s", o.Exit, o.Err)
 	}
 }

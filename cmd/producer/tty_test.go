@@ -44,7 +44,7 @@ func TestOnATerminal(t *testing.T) {
 	var exit cli.ExitCode
 	var running errgroup.Group
 	running.Go(func() error {
-		exit = run(t.Context(), []string{"t", "--server", s.addr}, cli.Streams{In: stdin, Out: slave, Err: slave}, nil)
+		exit = run(t.Context(), []string{"t", "--server", s.Addr}, cli.Streams{In: stdin, Out: slave, Err: slave}, nil)
 		_, err := fmt.Fprintln(slave, "THE END")
 		return err
 	})

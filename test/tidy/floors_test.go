@@ -22,6 +22,8 @@ type room struct {
 	std []string
 	// never are import paths that it must not reach even through others.
 	never []string
+	// tests: only tests import it, and it may import testing.
+	tests bool
 	why   string
 }
 
@@ -54,6 +56,7 @@ var rooms = []room{
 		path:  "pkg/commitlog/crashfs",
 		ours:  []string{"pkg/commitlog"},
 		never: []string{grpc, pebble},
+		tests: true,
 		why:   "floor 1, for tests: a file system that crashes; only tests import it",
 	},
 	{
@@ -131,14 +134,21 @@ var rooms = []room{
 		why:   "floor 3: users import it alone",
 	},
 	{
+		path:  "cmd/internal/clitest",
+		ours:  []string{"cmd/internal/cli", "pkg/broker", "pkg/client"},
+		tests: true,
+		why:   "floor 4, for tests: a command line against a broker in the same process",
+	},
+	{
 		path: "cmd/...",
 		ours: []string{"pkg/broker", "pkg/client", "pkg/batch", "pkg/history", "proto/broker/v1"},
 		why:  "floor 4: flags, config, signals and exit codes; no logic",
 	},
 	{
-		path: "test/...",
-		ours: []string{"..."},
-		why:  "floor 4: tests may look at everything",
+		path:  "test/...",
+		ours:  []string{"..."},
+		tests: true,
+		why:   "floor 4: tests may look at everything",
 	},
 }
 
@@ -211,16 +221,24 @@ func (r room) refuses(imported string) string {
 	rel, ours := strings.CutPrefix(imported, module+"/")
 	first, _, _ := strings.Cut(imported, "/")
 	switch {
+	case ours && !r.tests && forTests(rel):
+		return "only tests import it"
 	case ours && r.takes(rel):
 		return ""
 	case ours:
 		return "an import goes down the floors of the house"
-	case imported == "testing" && !strings.HasPrefix(r.path, "test/"):
+	case imported == "testing" && !r.tests:
 		return "production code does not import testing"
 	case r.std != nil && !strings.Contains(first, ".") && !slices.Contains(r.std, imported):
 		return "not among the packages of the standard library that it may use"
 	}
 	return ""
+}
+
+// forTests tells whether only tests may import a package.
+func forTests(rel string) bool {
+	r, ok := roomOf(rel)
+	return ok && r.tests
 }
 
 func (r room) takes(rel string) bool {
