@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// Timeout bounds every wait for something that a healthy cluster does by itself.
-const Timeout = 30 * time.Second
+// Timeout bounds every wait for something that a healthy cluster does by itself. Only a
+// failure takes so long: a machine that is busy with other things stalls for seconds.
+const Timeout = 60 * time.Second
 
 // Config describes a cluster.
 type Config struct {

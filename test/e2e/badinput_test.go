@@ -88,7 +88,7 @@ func garbage(t *testing.T, c *cluster.Cluster) {
 	} {
 		for _, n := range c.Nodes() {
 			for _, addr := range []string{n.Client, n.Peer, n.HTTP} {
-				conn, err := net.DialTimeout("tcp", addr, time.Second)
+				conn, err := net.DialTimeout("tcp", addr, cluster.Timeout)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -234,10 +234,10 @@ func TestRecoverWithoutAMajority(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, list)
 		}
 	}
-	s, err := n4.Status(t.Context())
-	if err != nil || len(s.GetGroup().GetRecoveries()) != 1 {
-		t.Errorf("a new member knows of the recovery: %v, %v", err, s.GetGroup())
-	}
+	c.Eventually("a new member to know of the recovery", func(ctx context.Context) bool {
+		s, err := n4.Status(ctx)
+		return err == nil && len(s.GetGroup().GetRecoveries()) == 1
+	})
 	again := startLoad(t, c, "again")
 	c.Eventually("some more messages", func(ctx context.Context) bool {
 		s, err := n4.Status(ctx)

@@ -125,7 +125,7 @@ func lastLine(text string) string {
 // consume reads a topic from its beginning to its end.
 func consume(t *testing.T, c *cluster.Cluster, topic string, args ...string) []byte {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	args = append([]string{topic, "--server", c.Servers(), "--from", "earliest", "--exit-at-end", "-o", "value"}, args...)
 	cmd := cluster.Program(ctx, "consumer", args...)
@@ -155,19 +155,21 @@ type described struct {
 	} `json:"queues"`
 }
 
-// waitForOffset waits until a topic holds so many messages.
+// waitForOffset waits until a topic holds so many messages, for as long as it gets more.
 func waitForOffset(t *testing.T, c *cluster.Cluster, topic string, messages int64) {
 	t.Helper()
-	c.Eventually(fmt.Sprintf("%d messages in %s", messages, topic), func(ctx context.Context) bool {
-		out, err := cluster.Program(ctx, "broker", "admin", "--server", c.Servers(), "topic", "describe", topic, "-o", "json").Output()
-		var d described
-		if err != nil || json.Unmarshal(out, &d) != nil {
-			return false
-		}
-		var sum int64
-		for _, q := range d.Queues {
-			sum += q.End
-		}
-		return sum >= messages
-	})
+	for before, sum := int64(-1), int64(0); sum < messages; before = sum {
+		c.Eventually(fmt.Sprintf("%d messages in %s, which holds %d", messages, topic, sum), func(ctx context.Context) bool {
+			out, err := cluster.Program(ctx, "broker", "admin", "--server", c.Servers(), "topic", "describe", topic, "-o", "json").Output()
+			var d described
+			if err != nil || json.Unmarshal(out, &d) != nil {
+				return false
+			}
+			sum = 0
+			for _, q := range d.Queues {
+				sum += q.End
+			}
+			return sum > before
+		})
+	}
 }

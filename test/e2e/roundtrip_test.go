@@ -75,7 +75,7 @@ func TestMessagesKeepAllOnTheirWay(t *testing.T) {
 	}
 	waitForOffset(t, c, "from", count)
 	lines := consume(t, c, "from", "-o", "jsonl")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	producer := cluster.Program(ctx, "producer", "to", "-i", "jsonl", "--server", c.Servers(), "--rate", "2000")
 	var told bytes.Buffer
@@ -108,7 +108,7 @@ func readAll(t *testing.T, cl *client.Client, topic string, count int) map[strin
 		t.Fatal(err)
 	}
 	defer cs.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	all := map[string]string{}
 	for range count {
@@ -127,7 +127,7 @@ func TestExecGoesOnOverAFailover(t *testing.T) {
 	const count = 300
 	c := cluster.Start(t, cluster.Config{})
 	c.Admin("topic", "create", "t", "--queues", "1")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	producer := cluster.Program(ctx, "producer", "t", "--server", c.Servers())
 	var in strings.Builder
