@@ -3,7 +3,6 @@ package overload
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -24,12 +23,13 @@ import (
 
 // load is everything that bears down on the brokers.
 type load struct {
-	t     *testing.T
-	topic string
-	queue uint32 // id of the topic's first queue
-	tasks errgroup.Group
-	acked atomic.Int64 // bytes
-	parks atomic.Int64 // pulls that were answered or refused and were parked again
+	t         *testing.T
+	topic     string
+	queue     uint32 // id of the topic's first queue
+	producers []*client.Producer
+	tasks     errgroup.Group
+	acked     atomic.Int64 // bytes
+	parks     atomic.Int64 // pulls that were answered or refused and were parked again
 
 	mu struct {
 		sync.Mutex
@@ -97,13 +97,9 @@ func codeOf(err error) string {
 }
 
 // produce is a producer of the library that is as fast as it is let.
-func (l *load) produce(ctx context.Context, c *client.Client, bytes int) {
+func (l *load) produce(ctx context.Context, p *client.Producer, bytes int) {
 	value := make([]byte, bytes)
 	l.tasks.Go(func() error {
-		p, err := c.Producer(ctx, client.ProducerConfig{Topic: l.topic})
-		if err != nil {
-			return fmt.Errorf("producer: %w", err)
-		}
 		for ctx.Err() == nil {
 			r := p.Publish(ctx, client.Message{Value: value})
 			l.tasks.Go(func() error {
