@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -102,7 +103,12 @@ func (g *group) seeds() (all []string) {
 func (n *brokerOnDisk) start() {
 	n.t.Helper()
 	n.cfg.LedgerFS = n.disk
-	b, err := broker.New(n.cfg)
+	var b *broker.Broker
+	var err error
+	require.Eventually(n.t, func() bool { // while it was down somebody else may have been given its ports
+		b, err = broker.New(n.cfg)
+		return !errors.Is(err, syscall.EADDRINUSE)
+	}, patience, 10*time.Millisecond, "%v", err)
 	require.NoError(n.t, err)
 	n.cfg.Listeners.Peer = nil
 	n.cfg.Listen.Client, n.cfg.Listen.HTTP = b.Addrs().Client, b.Addrs().HTTP
