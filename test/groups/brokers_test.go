@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -55,7 +56,12 @@ func startBrokers(t testing.TB, timing broker.GroupTiming) (members []*member, s
 
 func (m *member) start() {
 	m.t.Helper()
-	b, err := broker.New(m.cfg)
+	var b *broker.Broker
+	var err error
+	require.Eventually(m.t, func() bool { // while it was down somebody else may have been given its ports
+		b, err = broker.New(m.cfg)
+		return !errors.Is(err, syscall.EADDRINUSE)
+	}, patience, 10*time.Millisecond, "%v", err)
 	require.NoError(m.t, err)
 	m.cfg.Listeners.Peer = nil
 	m.cfg.Listen.Client, m.cfg.Listen.HTTP = b.Addrs().Client, b.Addrs().HTTP

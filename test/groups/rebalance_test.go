@@ -76,7 +76,7 @@ func TestRebalances(t *testing.T) {
 	crashed := scene.Counts()["crashed members"]
 	t.Logf("%d acknowledged, %d given, %d hand-overs of queues, %d members crashed: %d messages were given again", report.Acked, report.Pulled, report.HandOvers, crashed, report.Again)
 	require.Positive(t, report.HandOvers)
-	// Who leaves commits; who crashes has at most so many given and not committed. The kill
-	// can catch each member between its messages and its commit.
-	require.LessOrEqual(t, report.Again, commitEach*(crashed+slots))
+	// Who leaves commits; who crashes, or is given up because a busy machine kept it silent for
+	// a second, has at most so many given and not committed.
+	require.LessOrEqual(t, report.Again, commitEach*report.HandOvers)
 }
