@@ -42,7 +42,7 @@ func TestMixed(t *testing.T) {
 		r.killLeader(i)
 	}
 	r.await(seldom(), nil)
-	r.finish()
+	r.finish(*killsFlag > 0)
 	r.drain()
 	report, err := r.record.Judge(history.Options{})
 	require.NoError(t, err)

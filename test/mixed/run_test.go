@@ -143,8 +143,9 @@ func (r *run) ask() (lag int64) {
 	return lag
 }
 
-// finish lets the work come to its end: what was published is delivered and committed.
-func (r *run) finish() {
+// finish lets the work come to its end: what was published is delivered and committed. In a
+// long run what a member had when it ended without a word is given again a while later.
+func (r *run) finish(long bool) {
 	r.t.Helper()
 	r.stopSources()
 	require.NoError(r.t, r.sources.Wait())
@@ -156,11 +157,17 @@ func (r *run) finish() {
 		}
 		return n == 0 && r.scene.Waits() == 0
 	})
-	r.eventually("all work is done, or a dead letter", func() bool {
-		d, err := r.client.Admin().DescribeGroup(r.t.Context(), work)
-		require.NoError(r.t, err)
-		return d.Lag == 0
-	})
+	groups := []string{work}
+	if long {
+		groups = topics
+	}
+	for _, group := range groups {
+		r.eventually("all of "+group+" is done, or a dead letter", func() bool {
+			d, err := r.client.Admin().DescribeGroup(r.t.Context(), group)
+			require.NoError(r.t, err)
+			return d.Lag == 0
+		})
+	}
 	r.stopMembers()
 	require.NoError(r.t, r.members.Wait())
 	var err error
