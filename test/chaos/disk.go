@@ -81,7 +81,7 @@ func (d *disk) cutPower() error { return firstError(d.die, d.unmount) }
 
 func (d *disk) unmount() error {
 	var err error
-	for range 200 { // the last process is dead, but its files may still be closing
+	for range 3000 { // the last process is dead, but its files may still be closing
 		if err = unix.Unmount(d.mount, 0); !errors.Is(err, unix.EBUSY) {
 			break
 		}

@@ -11,8 +11,9 @@ import (
 	"github.com/ledgermq/ledgermq/test/faultfs"
 )
 
-// exitTime is how soon a process must have ended whose sync or write has failed.
-const exitTime = 2 * time.Second
+// exitTime is how soon a process must have ended whose sync or write has failed. It takes a
+// moment; a machine that is busy with other things stalls for seconds.
+const exitTime = 30 * time.Second
 
 // frail is a data directory that is mounted through a file system which can fail once.
 type frail struct {
@@ -42,7 +43,7 @@ func newFrail(data, under string) (*frail, error) {
 // its files may still be closing.
 func (f *frail) unmount() error {
 	var err error
-	for range 200 {
+	for range 3000 {
 		if err = f.fs.Unmount(); err == nil {
 			break
 		}
@@ -51,7 +52,7 @@ func (f *frail) unmount() error {
 	if err != nil {
 		return err
 	}
-	for range 200 { // a directory may still be being read
+	for range 3000 { // a directory may still be being read
 		if err = unix.Unmount(f.under, 0); !errors.Is(err, unix.EBUSY) {
 			break
 		}

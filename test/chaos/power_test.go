@@ -24,7 +24,9 @@ func TestPageCacheLoses(t *testing.T) {
 	r := newRun(t, m, dir, "", 1, round{buffered: true, more: "durability: {ack: page-cache}\n"})
 	r.storm(newNemesis(t.Context(), t, m, r, pace{}, nil, nil), func(n *nemesis) {
 		for range 6 { // a cut may come just after the background sync, and once in thirty runs three did
+			began := time.Duration(r.record.now())
 			n.idle(2 * time.Second)
+			r.awaitTraffic(max(began, time.Duration(r.record.now())-100*time.Millisecond)) // else nothing is on its way
 			power(n, n.hosts)()
 		}
 	})

@@ -25,7 +25,7 @@ const (
 	// outcome doubles what porcupine may have to try for its name.
 	registerEpoch = 5 * time.Second
 	// registerTime bounds the search; a search without an end proves nothing.
-	registerTime = 10 * time.Second
+	registerTime = time.Minute
 )
 
 // change is what a client asks for: that a name exists, or does not.
