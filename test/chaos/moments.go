@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -114,13 +116,14 @@ func failOnce(n *nemesis, targets []*host, call faultfs.Call) func() {
 }
 
 // afterFailure holds a broker whose call has failed against what it owes: after a sync or
-// a write it has ended by itself, after a read it may have.
+// a write it has ended by itself, unless nothing depends on it; after a read it may have.
 func (n *nemesis) afterFailure(h *host, call faultfs.Call) {
-	file := h.frail.fs.Failed()
+	failed := h.frail.fs.Failed()
+	file := failed.Path
 	n.counts.add(call.String()+" failures", 1)
-	if call == faultfs.Read {
+	if call == faultfs.Read || needless(failed) {
 		if h.ended() {
-			n.log("%s ended with exit code %d after a read of %s failed", h.node.ID, h.node.Wait(), file)
+			n.log("%s ended with exit code %d after a %v of %s failed", h.node.ID, h.node.Wait(), call, file)
 			n.counts.add("brokers that ended then", 1)
 		}
 		return
@@ -134,6 +137,14 @@ func (n *nemesis) afterFailure(h *host, call faultfs.Call) {
 	} else {
 		n.log("%s ended with exit code %d after a %v of %s failed", h.node.ID, code, call, file)
 	}
+}
+
+// needless tells whether nothing depends on what failed: zeros ahead of the log, a segment
+// that is prepared, and prepared again when it is needed, an outline, without which the next
+// start reads more.
+func needless(f *faultfs.Failure) bool {
+	name := path.Base(f.Path)
+	return f.Void || strings.HasPrefix(name, "prepared-") || strings.HasPrefix(name, "outline-")
 }
 
 // buryFrail ends the broker if it has not ended, takes the file system off, and lets what was

@@ -1,6 +1,7 @@
 package faultfs
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -46,8 +47,16 @@ type moment struct {
 	call   Call
 	suffix string
 	after  atomic.Int64 // calls that still go well
-	failed atomic.Pointer[string]
+	failed atomic.Pointer[Failure]
 	done   chan struct{} // closed when it has happened
+}
+
+// Failure is a call that has failed as ordered.
+type Failure struct {
+	// Path of the file, within the mount.
+	Path string
+	// Void: it was a write of nothing but zeros, such as those ahead of a log.
+	Void bool
 }
 
 // Mount shows the directory dir at the empty directory mount.
@@ -101,24 +110,21 @@ func (f *FS) Fail(call Call, suffix string, after int) <-chan struct{} {
 	return m.done
 }
 
-// Failed is the path, within the mount, of the file whose call has failed as ordered
-// last; "" if none has.
-func (f *FS) Failed() string {
+// Failed is the call that has failed as ordered last; nil if none has.
+func (f *FS) Failed() *Failure {
 	if m := f.bad.Load(); m != nil {
-		if path := m.failed.Load(); path != nil {
-			return *path
-		}
+		return m.failed.Load()
 	}
-	return ""
+	return nil
 }
 
-// judge tells whether a call has to fail.
-func (f *FS) judge(call Call, path string) syscall.Errno {
+// judge tells whether a call has to fail; data is what would be written.
+func (f *FS) judge(call Call, path string, data ...byte) syscall.Errno {
 	m := f.bad.Load()
 	if m == nil || m.call != call || !strings.HasSuffix(path, m.suffix) || m.after.Add(-1) != -1 {
 		return fs.OK
 	}
-	m.failed.Store(&path)
+	m.failed.Store(&Failure{Path: path, Void: call == Write && len(bytes.Trim(data, "\x00")) == 0})
 	close(m.done)
 	return syscall.EIO
 }

@@ -85,8 +85,8 @@ func TestFailsOnce(t *testing.T) {
 		default:
 			t.Errorf("%v: nobody was told", call)
 		}
-		if got := f.Failed(); got != "a.seg" {
-			t.Errorf("%v of %q has failed", call, got)
+		if got := f.Failed(); got == nil || *got != (Failure{Path: "a.seg"}) {
+			t.Errorf("%v of %+v has failed", call, got)
 		}
 	}
 	if got, err := os.ReadFile(filepath.Join(under, "a.seg")); err != nil || string(got) != "beginx" {
@@ -110,7 +110,7 @@ func TestDirectorySyncFailsOnce(t *testing.T) {
 			t.Errorf("sync %d: %v, want %v", i, err, want)
 		}
 	}
-	if got := f.Failed(); got != "d/" {
-		t.Errorf("the sync of %q has failed", got)
+	if got := f.Failed(); got == nil || got.Path != "d/" {
+		t.Errorf("the sync of %+v has failed", got)
 	}
 }

@@ -112,7 +112,7 @@ func (f *file) Fsync(ctx context.Context, flags uint32) syscall.Errno {
 
 // Write fails without writing anything.
 func (f *file) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
-	if errno := f.of.judge(Write, f.path); errno != fs.OK {
+	if errno := f.of.judge(Write, f.path, data...); errno != fs.OK {
 		return 0, errno
 	}
 	return f.LoopbackFile.Write(ctx, data, off)
