@@ -39,7 +39,7 @@ func killOrders(t *testing.T, addr string) {
 	require.Eventually(t, func() bool {
 		page, err := c.Admin().DeadLetters(context.WithoutCancel(t.Context()), "packing", 0, 10, false)
 		return err == nil && len(page.Letters) == 6
-	}, 20*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 }
 
 func TestDeadLetterCommands(t *testing.T) {

@@ -7,8 +7,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ledgermq/ledgermq/cmd/internal/cli"
+	"github.com/ledgermq/ledgermq/cmd/internal/clitest"
 	"github.com/ledgermq/ledgermq/pkg/client"
 )
 
@@ -91,13 +93,22 @@ func TestExecRunsQueuesBesideOneAnother(t *testing.T) {
 // each message is done once. Ctrl-C waits for the command that runs.
 func TestExecHandsQueuesOver(t *testing.T) {
 	s := startServer(t, map[string]int{"t": 2})
-	const each = 60
+	each := 60
 	s.publish("t", append(numbered(0, each), numbered(1, each)...)...)
 	done := filepath.Join(t.TempDir(), "done")
 	script := fmt.Sprintf(`sleep 0.01; echo $MESSAGE_QUEUE $MESSAGE_OFFSET | tee -a %s`, done)
 	first := s.Start("t", "-g", "g", "--exec", script)
 	first.Await(5)
 	second := s.Start("t", "-g", "g", "--exec", script)
+	for deadline := time.Now().Add(clitest.Patience); second.Out.String() == "" && time.Now().Before(deadline); each++ {
+		s.publish("t", append(numbered(0, 1), numbered(1, 1)...)...) // there is something left to take
+		pause := time.NewTimer(20 * time.Millisecond)
+		select {
+		case <-second.Out.Grown():
+		case <-pause.C:
+		}
+		pause.Stop()
+	}
 	second.Await(1)
 	first.Signals <- os.Interrupt
 	if got := first.Wait(); got.Exit != cli.ExitOK || !strings.HasPrefix(got.Err, "read ") {

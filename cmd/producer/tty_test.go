@@ -70,7 +70,7 @@ func TestOnATerminal(t *testing.T) {
 	if err := running.Wait(); err != nil || exit != cli.ExitOK {
 		t.Errorf("exit %d, %v", exit, err)
 	}
-	if !strings.Contains(screen.String(), "t/0@0 term=1 index=") {
+	if !receiptOfFirst.MatchString(screen.String()) {
 		t.Errorf("no receipt for the single message in %q", screen.String())
 	}
 }
