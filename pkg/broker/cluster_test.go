@@ -3,11 +3,13 @@ package broker
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,7 +28,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait of a test; a machine under load is slow.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // node is one broker of a test, its configuration and a client of it.
 type node struct {
@@ -121,8 +123,7 @@ func startSingle(t *testing.T, change func(*Config)) *node {
 
 func (n *node) startWith(cfg Config) {
 	n.t.Helper()
-	b, err := New(cfg)
-	require.NoError(n.t, err)
+	b := n.open(cfg)
 	ctx, stop := context.WithCancel(context.Background())
 	n.b, n.stop, n.done = b, stop, make(chan error, 1)
 	n.cfg.Listen.Client, n.cfg.Listen.HTTP = b.Addrs().Client, b.Addrs().HTTP // the same after a restart
@@ -137,6 +138,19 @@ func (n *node) startWith(cfg Config) {
 	if n.conn == nil && !cfg.TLS.Client.enabled() {
 		n.connect()
 	}
+}
+
+// open opens the broker. While it was down somebody else on this machine may have been given
+// one of its ports, for a moment.
+func (n *node) open(cfg Config) (b *Broker) {
+	n.t.Helper()
+	var err error
+	require.Eventually(n.t, func() bool {
+		b, err = New(cfg)
+		return !errors.Is(err, syscall.EADDRINUSE)
+	}, patience, 10*time.Millisecond, "%v", err)
+	require.NoError(n.t, err)
+	return b
 }
 
 func (n *node) connect() {

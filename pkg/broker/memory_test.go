@@ -220,7 +220,7 @@ func (n *node) dial() *grpc.ClientConn {
 // beside them (a memtable that is written out, a segment that is made ready) has tens of
 // mebibytes for a moment: while it is more than the limit it is looked at again, for a while.
 func restingHeap(before, n, limit int64) (each int64) {
-	for deadline := time.Now().Add(2 * time.Second); ; {
+	for deadline := time.Now().Add(patience); ; {
 		if each = (liveHeap() - before) / n; each < limit || time.Now().After(deadline) {
 			return each
 		}
@@ -301,9 +301,10 @@ func TestConsumersThatNeverRead(t *testing.T) {
 	// Each takes one answer, and the next ones wait in its handler.
 	require.Eventually(t, func() bool { return len(n.b.sockets.client.all()) > consumers }, patience, time.Millisecond)
 	n.fill(queues[0], 8<<20, 256<<10) // and more comes
-	held := (liveHeap() - before) / consumers
+	most := 4 * int64(n.b.cfg.streamAnswerBytes())
+	held := restingHeap(before, consumers, most)
 	t.Logf("a consumer that never reads holds %d KiB", held>>10)
-	require.Less(t, held, 4*int64(n.b.cfg.streamAnswerBytes()))
+	require.Less(t, held, most)
 }
 
 // A follower that is paused under load costs the leader nothing but its tail cache.
@@ -320,9 +321,10 @@ func TestPausedFollowerHoldsNoMemory(t *testing.T) {
 		load = 16 << 20
 	}
 	leader.fill(queues[0], load, 256<<10)
-	grown := liveHeap() - before
+	const most = 8 << 20
+	grown := restingHeap(before, 1, most)
 	t.Logf("after %d MiB with a paused follower the process has grown by %d KiB", load>>20, grown>>10)
-	require.Less(t, grown, int64(8<<20))
+	require.Less(t, grown, int64(most))
 	require.NoError(t, leader.b.ledger.ResumePeer(followers[0].b.view().self))
 	end := leader.b.ledger.Status().End
 	require.Eventually(t, func() bool { return slow.Status().Durable >= end }, patience, time.Millisecond, "it catches up")
