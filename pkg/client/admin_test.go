@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 func TestAdmin(t *testing.T) {
 	c := newCluster(t, 3)

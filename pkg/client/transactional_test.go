@@ -134,7 +134,7 @@ func TestTransactions(t *testing.T) {
 		m = <-asked
 	}
 	answers <- Commit
-	require.Eventually(t, func() bool { return len(c.values("orders", 0)) == 2 }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(c.values("orders", 0)) == 2 }, patience, time.Millisecond)
 	require.Equal(t, []string{"committed", "forgotten"}, c.values("orders", 0))
 
 	_, err = tp.Begin(ctx, Message{Delay: time.Hour})

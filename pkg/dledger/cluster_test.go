@@ -27,7 +27,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait of a test; it is reached only by a failure.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // cluster is a group of real members in this process: real files, real sockets.
 type cluster struct {
