@@ -38,6 +38,15 @@ type publishFrame struct {
 	batches []*sealedBytes
 }
 
+// size is how long the frame is on the wire.
+func (f *publishFrame) size() int {
+	batches := 0
+	for _, b := range f.batches {
+		batches += len(b.data)
+	}
+	return protowire.SizeTag(1) + protowire.SizeVarint(f.number) + protowire.SizeTag(batchesField) + protowire.SizeBytes(batches)
+}
+
 // Marshal encodes a message.
 func (c frameCodec) Marshal(v any) (mem.BufferSlice, error) {
 	f, ok := v.(*publishFrame)

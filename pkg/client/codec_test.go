@@ -99,3 +99,22 @@ func TestSealedBytesOutliveTheirLoans(t *testing.T) {
 		t.Errorf("%d references left", s.refs.Load())
 	}
 }
+
+// The size of a frame is that of its bytes on the wire.
+func TestPublishFrameSize(t *testing.T) {
+	for _, f := range []*publishFrame{
+		{number: 1, batches: []*sealedBytes{{data: make([]byte, 100)}}},
+		{number: 300, batches: []*sealedBytes{{data: make([]byte, 1000)}, {data: make([]byte, 1<<20)}}},
+	} {
+		for _, b := range f.batches {
+			b.refs.Store(1)
+		}
+		data, err := newFrameCodec().Marshal(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f.size(); got != data.Len() {
+			t.Errorf("frame %d: size %d, want %d", f.number, got, data.Len())
+		}
+	}
+}

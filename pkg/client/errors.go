@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -172,6 +171,7 @@ type Error struct {
 	RetryAfter time.Duration
 
 	definite bool // the broker said that nothing of it happened
+	limit    int  // of gRPC, which refused a message that is larger; 0: it did not
 	cause    error
 }
 
@@ -251,8 +251,8 @@ func fromStatus(err error) *Error {
 		}
 	}
 	e := &Error{Code: codeOfGRPC(st.Code()), Message: st.Message()}
-	if e.Code == CodeLimitExceeded && strings.Contains(e.Message, "larger than max") {
-		return &Error{Code: CodeMessageTooLarge, Message: e.Message, definite: true} // gRPC's own limit
+	if limit := limitOf(e.Message); e.Code == CodeLimitExceeded && limit > 0 {
+		return &Error{Code: CodeMessageTooLarge, Message: e.Message, limit: limit}
 	}
 	e.Indefinite = st.Code() != codes.Unauthenticated && st.Code() != codes.PermissionDenied &&
 		st.Code() != codes.Unimplemented

@@ -38,7 +38,8 @@ const (
 	ackTwice                      // store, acknowledge twice
 	endMoved                      // lead elsewhere, end the stream definitely
 	unknownProducer               // forget the producer
-	actions
+	actions                       // those above are for random scripts
+	mute                          // store, do not answer: that would come too late
 )
 
 // cluster is an in-memory group: brokers that share one store.
@@ -379,6 +380,9 @@ func (n *fakeNode) frame(s grpc.BidiStreamingServer[brokerv1.PublishStreamReques
 		if err := answer(n.c.append(req.GetBatches())); err != nil {
 			return err
 		}
+	case mute:
+		n.c.append(req.GetBatches())
+		return nil
 	case unknownProducer:
 		n.c.mu.Lock()
 		clear(n.c.mu.producers)

@@ -55,6 +55,8 @@ type outBatch struct {
 	waiting bool // sent on the present stream and not answered there
 	// maybe is set when an earlier try may have stored the batch.
 	maybe bool
+	// condemned is why it is not sent again, once it is known what became of what is before it.
+	condemned *Error
 
 	// The outcome, written before done is closed.
 	done      chan struct{}

@@ -35,6 +35,7 @@ type session struct {
 
 type sentFrame struct {
 	number  uint64
+	size    int // on the wire
 	at      time.Time
 	batches []*outBatch
 }
@@ -148,6 +149,11 @@ func (s *session) gather(now time.Time) (batches []*outBatch, wait time.Duration
 			if settling && q.sent >= q.doubts() {
 				break
 			}
+			if condemned, now := s.condemnLocked(q); now {
+				return nil, 0, errRenumber
+			} else if condemned {
+				break
+			}
 			b, lingers := p.takeLocked(q, now, eager)
 			if b == nil {
 				wait = min(wait, lingers)
@@ -233,7 +239,7 @@ func (s *session) seal(number uint64, batches []*outBatch) (*publishFrame, error
 		}
 		b.stale, b.waiting = false, true
 	}
-	s.frames = append(s.frames, sentFrame{number: number, at: time.Now(), batches: batches})
+	s.frames = append(s.frames, sentFrame{number: number, size: frame.size(), at: time.Now(), batches: batches})
 	return frame, nil
 }
 
@@ -412,21 +418,15 @@ func (p *Producer) learnLocked(q *outQueue, v verdict) (lost []*outBatch) {
 // that it proposed before, so nothing of what is left was stored, and the first
 // frame that is left is the one that was meant.
 func (s *session) endedLocked() {
-	if s.ending == nil || !s.ending.definite {
-		return
-	}
-	for _, f := range s.frames {
-		for _, b := range f.batches {
-			b.waiting = false
+	switch {
+	case s.ending == nil:
+	case s.ending.limit > 0:
+		s.oversizeLocked()
+	case s.ending.definite:
+		s.unseenLocked(s.frames)
+		if s.ending.Code == CodeMessageTooLarge && len(s.frames) > 0 {
+			s.apartLocked(s.frames[0].batches)
 		}
-	}
-	if s.ending.Code != CodeMessageTooLarge || len(s.frames) == 0 {
-		return
-	}
-	if batches := s.frames[0].batches; len(batches) == 1 {
-		s.verdicts = append(s.verdicts, verdict{b: batches[0], err: s.ending})
-	} else {
-		s.p.mu.frameBytes = 1 // a batch each from now on, to see which it is
 	}
 }
 

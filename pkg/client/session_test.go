@@ -159,7 +159,7 @@ func TestDefiniteStatusClearsDoubt(t *testing.T) {
 		maybe  bool // of what was sent
 		gone   bool // the first batch is condemned
 	}{
-		"gRPC's own limit":   {tooLarge, false, true},
+		"gRPC's own limit":   {tooLarge, true, false}, // neither is above it: what became of them is not said
 		"broker's limit":     {codeError(codes.InvalidArgument, CodeMessageTooLarge, map[string]string{"outcome": "definite"}), false, true},
 		"definite refusal":   {codeError(codes.Unavailable, CodeNotLeader, map[string]string{"outcome": "definite"}), false, false},
 		"indefinite refusal": {codeError(codes.Unavailable, CodeLeadershipLost, map[string]string{"outcome": "indefinite"}), true, false},
