@@ -176,6 +176,8 @@ func (c *Client) invoke(ctx context.Context, again repeat, call func(context.Con
 				return last
 			}
 			c.router.hint(r, r.pick(try), e)
+		} else {
+			maybe = true // the context ended it under way
 		}
 		if !wait.pause(ctx, r, e) || c.ctx.Err() != nil {
 			return c.gaveUp(ctx, last, maybe)
@@ -216,7 +218,7 @@ func (c *Client) gaveUp(ctx context.Context, last *Error, maybe bool) error {
 	if last == nil || errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
 	}
-	return last
+	return last.indefinite(maybe)
 }
 
 // pacer paces tries: the pause doubles from minBackoff to maxBackoff.

@@ -8,6 +8,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
 )
 
@@ -162,4 +166,26 @@ func TestBrokersThatLeftAreForgotten(t *testing.T) {
 	if rt.route().node("c:1") != nil {
 		t.Error("it is back by its own word")
 	}
+}
+
+// TestTryUnderWayIsInDoubt: what was under way when the time was over may be carried out,
+// whatever the tries before it came to.
+func TestTryUnderWayIsInDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		cl := c.client()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		tries := 0
+		err := cl.invoke(ctx, harmless, func(ctx context.Context, _ grpc.ClientConnInterface) error {
+			if tries++; tries == 1 {
+				return codeError(codes.Unavailable, CodeNotLeader, map[string]string{"outcome": "definite"})
+			}
+			<-ctx.Done()
+			return status.FromContextError(ctx.Err()).Err()
+		})
+		if e := asError(err); tries != 2 || e.Code != CodeNotLeader || !e.Indefinite {
+			t.Errorf("after %d tries: %v", tries, err)
+		}
+	})
 }
