@@ -46,6 +46,7 @@ type outBatch struct {
 	results []Result // the newest chunk that futures are given from
 
 	builder *batch.Builder // until it is sealed
+	bound   int            // of bytes, that builder was made for
 	sealed  *sealedBytes
 	seq     int64
 	who     identity

@@ -210,7 +210,7 @@ func (p *Producer) enqueueLocked(m *Message, rec *batch.Record, size int, half u
 // dropEmptyLocked takes back a batch whose first record was refused.
 func (p *Producer) dropEmptyLocked(q *outQueue) {
 	if q.open != nil && q.open.count == 0 {
-		p.mu.spare = append(p.mu.spare, q.open.builder)
+		p.spareLocked(q.open)
 		q.open = nil
 	}
 }
@@ -252,15 +252,27 @@ func (p *Producer) moveOnLocked(q *outQueue) {
 	}
 }
 
+// spareLocked keeps the builder of a batch for another one, unless the topic's bound is
+// another by now.
+func (p *Producer) spareLocked(b *outBatch) {
+	if b.builder != nil && b.bound == p.batchBytesLocked() {
+		p.mu.spare = append(p.mu.spare, b.builder)
+	}
+	b.builder = nil
+}
+
 func (p *Producer) newBatchLocked(q *outQueue, now time.Time) (*outBatch, error) {
-	b := &outBatch{topic: p.cfg.Topic, queue: q.index, id: q.id, layout: p.mu.layout, created: now, done: make(chan struct{})}
+	b := &outBatch{
+		topic: p.cfg.Topic, queue: q.index, id: q.id, layout: p.mu.layout, created: now, done: make(chan struct{}),
+		bound: p.batchBytesLocked(),
+	}
 	if n := len(p.mu.spare); n > 0 {
 		b.builder, p.mu.spare = p.mu.spare[n-1], p.mu.spare[:n-1]
 		return b, nil
 	}
 	var err error
 	b.builder, err = batch.NewBuilder(batch.BuilderConfig{
-		MaxBytes: p.batchBytesLocked(), RecordBytes: batch.MaxBatchBytes,
+		MaxBytes: b.bound, RecordBytes: batch.MaxBatchBytes,
 		Compression: p.cfg.Compression, Codec: p.c.codec,
 	})
 	return b, err

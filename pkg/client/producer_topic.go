@@ -56,6 +56,11 @@ func (p *Producer) adopt(topic *Topic) (changed bool) {
 	if topic.Settings != p.mu.topic {
 		if topic.Settings.MaxMessageBytes != p.mu.topic.MaxMessageBytes {
 			p.mu.spare, p.mu.limit = nil, math.MaxInt // they were made for the old bound
+			for _, q := range p.queues {
+				if q.open != nil {
+					p.fillLocked(q) // so was this
+				}
+			}
 		}
 		p.mu.topic, changed = topic.Settings, true
 	}

@@ -230,10 +230,7 @@ func (s *session) seal(number uint64, batches []*outBatch) (*publishFrame, error
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, b := range batches {
-		if b.builder != nil {
-			p.mu.spare = append(p.mu.spare, b.builder)
-			b.builder = nil
-		}
+		p.spareLocked(b)
 		if b.tries++; b.tries > 1 {
 			p.mu.stats.Retries++
 		}

@@ -202,3 +202,24 @@ func TestTooLargeFrameIsTakenApart(t *testing.T) {
 		t.Errorf("%d batches share a frame again", len(got))
 	}
 }
+
+// TestBuildersOfAnOldBound: what was begun before the topic's bound was made lower must not
+// leave its room to the batches that are begun after.
+func TestBuildersOfAnOldBound(t *testing.T) {
+	p := idleProducer(7)
+	q := p.queues[0]
+	q.full = []*outBatch{batchFor(t, p, q, time.Now())}
+	const limit = 2000
+	if !p.adopt(&Topic{Settings: TopicSettings{MaxMessageBytes: limit}, queueIDs: []uint32{1}}) {
+		t.Fatal("nothing has changed")
+	}
+	sendAll(t, &session{p: p}) // and its builder is free
+	b := batchFor(t, p, q, time.Now())
+	var err error
+	for err == nil {
+		err = b.builder.Append(&batch.Record{Value: make([]byte, 100), Timestamp: 1})
+	}
+	if got := b.builder.Size() - batch.HeaderBytes; !errors.Is(err, batch.ErrFull) || got > limit {
+		t.Errorf("a batch of %d bytes for a topic that takes %d: %v", got, limit, err)
+	}
+}
