@@ -57,7 +57,7 @@ func (s *transactionService) end(ctx context.Context, _ *leadership, req *broker
 	}
 	end.Commit = req.GetCommit()
 	out, err := s.proposer.command(ctx, &recordv1.Command{Kind: &recordv1.Command_EndTransaction{EndTransaction: end}})
-	if err == nil || out.Code == state.CodeTransactionEnded || out.Code == state.CodeUnknownTransaction {
+	if err == nil || out.Code == state.CodeTransactionEnded { // one that is not known may be open, under another handle
 		s.transactions.over(state.Index(end.GetId()))
 	}
 	if err != nil {

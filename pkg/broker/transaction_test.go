@@ -11,6 +11,7 @@ import (
 	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
 
 	"github.com/ledgermq/ledgermq/pkg/batch"
+	"github.com/ledgermq/ledgermq/pkg/state"
 )
 
 func (n *node) transactions() brokerv1.TransactionServiceClient {
@@ -152,4 +153,25 @@ func TestTransactionsExpire(t *testing.T) {
 	require.Equal(t, string(CodeUnknownTransactionGroup), res.GetError().GetCode())
 	_, err = n.watch(ctx, 99).Recv()
 	requireCode(t, err, CodeUnknownTransactionGroup, "definite")
+}
+
+// A handle that names the wrong queue ends nothing, and the leader goes on asking about the
+// transaction whose number it has.
+func TestWrongHandleEndsNothing(t *testing.T) {
+	n := startSingle(t, func(c *Config) {
+		c.Transactions = TransactionConfig{CheckAfter: 10 * time.Millisecond, CheckInterval: 10 * time.Millisecond, MaxChecks: 1000}
+	})
+	queues := n.createTopic("t", 2)
+	handle := n.half(queues[0], n.group("shop"), "m")
+	stream := n.watch(n.ctx(), n.group("shop"))
+	_, err := stream.Recv()
+	require.NoError(t, err)
+	end, err := parseTransaction(handle)
+	require.NoError(t, err)
+	_, err = n.end(transactionHandle(state.QueueID(queues[1]), state.Index(end.GetId())), true)
+	requireCode(t, err, CodeUnknownTransaction, "definite")
+	n.putOff(handle, false)
+	again, err := stream.Recv()
+	require.NoError(t, err, "it is asked about again")
+	require.Equal(t, handle, again.GetHandle())
 }
