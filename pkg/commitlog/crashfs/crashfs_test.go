@@ -208,3 +208,38 @@ func TestFlip(t *testing.T) {
 	require.Equal(t, "jelln", content(t, fs, "/d/a"))
 	require.Equal(t, "ielln", content(t, fs.CrashWith(crashfs.Loss{}), "/d/a"))
 }
+
+// A block that was spoilt cannot be read until all of it is written, and after a crash only if
+// that was synced.
+func TestSpoil(t *testing.T) {
+	fs := crashfs.New()
+	f, err := fs.Create("/d/a")
+	require.NoError(t, err)
+	require.NoError(t, f.WriteAt(0, make([]byte, 3*4096)))
+	require.NoError(t, f.Sync())
+	require.NoError(t, fs.SyncDir("/d"))
+	require.False(t, fs.Spoil("/d/a", 3*4096, true))
+	require.False(t, fs.Spoil("/d/b", 0, true))
+	require.True(t, fs.Spoil("/d/a", 5000, true))
+	reads := func(fs *crashfs.FS, off int64, n int) error {
+		f, err := fs.Open("/d/a")
+		require.NoError(t, err)
+		_, err = f.ReadAt(make([]byte, n), off)
+		return err
+	}
+	require.NoError(t, reads(fs, 0, 4096))
+	require.NoError(t, reads(fs, 8192, 4096))
+	for _, disk := range []*crashfs.FS{fs, fs.Clone(), fs.Fork(), fs.CrashWith(crashfs.Loss{})} {
+		require.ErrorIs(t, reads(disk, 4000, 100), syscall.EIO)
+	}
+	require.NoError(t, f.WriteAt(4096, make([]byte, 4000)))
+	require.ErrorIs(t, reads(fs, 4096, 4096), syscall.EIO)
+	require.NoError(t, f.WriteAt(4096, make([]byte, 4096)))
+	require.NoError(t, reads(fs, 0, 3*4096))
+	require.ErrorIs(t, reads(fs.CrashWith(crashfs.Loss{}), 4096, 10), syscall.EIO)
+	require.NoError(t, f.Sync())
+	require.NoError(t, reads(fs.CrashWith(crashfs.Loss{}), 4096, 10))
+	require.True(t, fs.Spoil("/d/a", 0, true))
+	require.True(t, fs.Spoil("/d/a", 0, false))
+	require.NoError(t, reads(fs, 0, 10))
+}

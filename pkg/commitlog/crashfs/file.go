@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"syscall"
 
 	"github.com/ledgermq/ledgermq/pkg/commitlog"
 )
@@ -14,7 +16,11 @@ import (
 type content struct {
 	data []byte
 	size int64
+	bad  map[int64]bool // positions of blocks that cannot be read; nil: none
 }
+
+// blockBytes is how much a disk cannot read at a time.
+const blockBytes = 4096
 
 func (c *content) write(off int64, p []byte) {
 	end := off + int64(len(p))
@@ -23,6 +29,26 @@ func (c *content) write(off int64, p []byte) {
 	}
 	copy(c.data[off:], p)
 	c.size = max(c.size, end)
+	maps.DeleteFunc(c.bad, func(at int64, _ bool) bool { return off <= at && at+blockBytes <= end })
+}
+
+// readable says whether all of n bytes at off can be read.
+func (c *content) readable(off, n int64) bool {
+	for at := range c.bad {
+		if at < off+n && off < at+blockBytes {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *content) spoil(at int64, bad bool) {
+	if c.bad == nil {
+		c.bad = map[int64]bool{}
+	}
+	if delete(c.bad, at); bad {
+		c.bad[at] = true
+	}
 }
 
 func (c *content) read(off int64, p []byte) int {
@@ -44,7 +70,7 @@ func (c *content) bytes() []byte {
 }
 
 func (c *content) clone() content {
-	return content{data: append([]byte(nil), c.data...), size: c.size}
+	return content{data: append([]byte(nil), c.data...), size: c.size, bad: maps.Clone(c.bad)}
 }
 
 // node is a file, whatever its names.
@@ -109,6 +135,9 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 		return 0, fault.Err
 	}
 	defer f.fs.mu.Unlock()
+	if !f.node.content.readable(off, int64(len(p))) {
+		return 0, &fs.PathError{Op: "read", Path: f.path, Err: syscall.EIO}
+	}
 	n := f.node.content.read(off, p)
 	if n < len(p) {
 		return n, io.EOF

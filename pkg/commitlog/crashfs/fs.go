@@ -199,6 +199,20 @@ func (f *FS) Flip(path string, off int64, mask byte) bool {
 	return true
 }
 
+// Spoil makes the 4 KiB block of a file at off unreadable, or readable again: EIO, until all of
+// it is written. (A crash before that is synced leaves it unreadable.) False: there is no such block.
+func (f *FS) Spoil(path string, off int64, bad bool) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n, ok := f.mu.names[filepath.Clean(path)]
+	if !ok || off < 0 || off >= n.durable.size || off >= n.content.size {
+		return false
+	}
+	n.content.spoil(off&^(blockBytes-1), bad)
+	n.durable.spoil(off&^(blockBytes-1), bad)
+	return true
+}
+
 // Files returns the paths of all files, sorted.
 func (f *FS) Files() []string {
 	f.mu.Lock()
