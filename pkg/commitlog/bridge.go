@@ -66,8 +66,9 @@ func (s *scanner) bridge(seg *segment, a anchor, why error) error {
 	d := damage{path: seg.path, pos: seg.w.pos, why: why.Error()}
 	seg.w.scarred = true
 	seg.index.closed = true // no read may run over the damage
-	var err error
+	err := s.mayEnd(seg, a)
 	switch {
+	case err != nil:
 	case a.frames <= seg.w.frames && s.doubt && s.at.index == a.at.index:
 		return s.settleTerm(a.at.term)
 	case a.frames <= seg.w.frames:
@@ -91,6 +92,20 @@ func (s *scanner) bridge(seg *segment, a anchor, why error) error {
 		seg.w.pos, seg.w.frames = alignUp(a.pos), a.frames+1 // it may have been sealed
 		seg.w.synced, seg.w.last, seg.w.rolled = seg.w.pos, groupSeal, true
 		return s.settleTerm(a.at.term)
+	}
+	return nil
+}
+
+// mayEnd refuses to go around the end of a segment, while the log is opened, if some of it
+// cannot be read: a truncation may stand there that a crash has cut short. Nothing is missing if it is not
+// finished now; but if it can be read again one day, it would condemn what was
+// written in the meantime.
+func (s *scanner) mayEnd(seg *segment, a anchor) error {
+	if !a.end || s.known != nil {
+		return nil
+	}
+	if err := s.unreadIn(seg.w.pos, s.size-seg.w.pos); err != nil {
+		return fmt.Errorf("no frame that can be read stands behind it, so a truncation may: %w", err)
 	}
 	return nil
 }
@@ -230,7 +245,11 @@ func (s *scanner) keep(seg *segment, h Header, body []byte, d damage) error {
 	if err := s.settleTerm(h.Term); err != nil {
 		return err
 	}
-	if err := checkBody(h, body); err != nil {
+	err := s.unreadIn(d.pos, HeaderBytes+int64(h.BodyLen))
+	if err == nil {
+		err = checkBody(h, body)
+	}
+	if err != nil {
 		d.why = err.Error()
 		g := gap{first: h.Index, last: h.Index, before: s.at.chain, after: h.ChainCRC, damage: d}
 		if err := s.lose(g, h.Term, true); err != nil {

@@ -339,7 +339,8 @@ func TestFailAtEveryCall(t *testing.T) {
 					t.Logf("%d calls", n-1)
 					return
 				}
-				if at.Op != crashfs.OpClose && !strings.Contains(at.Path, "outline-") { // Close does without
+				healed := at.Op == crashfs.OpRead && fault.Err == syscall.EIO && err == nil        // of a sealed segment
+				if at.Op != crashfs.OpClose && !healed && !strings.Contains(at.Path, "outline-") { // Close does without
 					require.ErrorIs(t, err, fault.Err, "%v", at)
 				}
 				fs.SetFault(nil)

@@ -6,12 +6,36 @@ import (
 	"slices"
 )
 
+// metDamage says whether a read has met damage: bytes that are not what was written, or a
+// place that the disk cannot read, in a segment that is not written to any more or in a repair
+// file. (A place of the active segment that the disk cannot read is no damage to live with: the
+// process ends.) It counts and reports it.
+func (l *Log) metDamage(what string, plan *readPlan, err error) bool {
+	corruption := (*CorruptionError)(nil)
+	if !errors.As(err, &corruption) && (!isUnreadable(err) || !plan.sealed) {
+		return false
+	}
+	l.metrics.corruptions.WithLabelValues(corruptRead).Inc()
+	l.cfg.Logger.Error("commit log "+what, "error", err)
+	return true
+}
+
+// damageIndex is the first entry that damage was met in. With an I/O error that is not
+// known: it is one from `from` on.
+func damageIndex(err error, from Index) Index {
+	if corruption := (*CorruptionError)(nil); errors.As(err, &corruption) {
+		return corruption.Index
+	}
+	return from
+}
+
 // markDamage finds out what exactly is damaged where a read met damage, and
 // makes it faulty, so that everything around it can be read. It reads the whole
 // segment. False: it changed nothing, and the read's error stands.
-func (l *Log) markDamage(plan *readPlan) bool {
+func (l *Log) markDamage(plan *readPlan, why error) bool {
+	unread := isUnreadable(why)
 	if plan.patch != nil {
-		return l.cfg.TolerateDamage && l.dropPatch(plan.patch)
+		return l.cfg.TolerateDamage && l.dropPatch(plan.patch, !unread)
 	}
 	// A crash may come at any time from now on: what was found must be found again.
 	if err := l.distrust(plan.segment); err != nil || !l.cfg.TolerateDamage {
@@ -21,11 +45,19 @@ func (l *Log) markDamage(plan *readPlan) bool {
 	if !ok {
 		return true // it is gone: ask again
 	}
-	look.scanner.segment(&look.seg, look.end.pos, &look.end)
-	if errors.Is(look.scanner.err, os.ErrClosed) {
+	var err error
+	if unread {
+		err = l.diskAnswers()
+	}
+	if err == nil {
+		look.scanner.segment(&look.seg, look.end.pos, &look.end)
+		l.reportUnread(plan.path, &look.scanner.window)
+		err = errors.Join(look.scanner.err, look.scanner.refused)
+	}
+	if errors.Is(err, os.ErrClosed) {
 		return true
 	}
-	if err := errors.Join(look.scanner.err, look.scanner.refused); err != nil {
+	if err != nil {
 		l.cfg.Logger.Error("commit log: what is damaged cannot be told", "path", plan.path, "error", err)
 		return false
 	}
@@ -33,8 +65,9 @@ func (l *Log) markDamage(plan *readPlan) bool {
 }
 
 // dropPatch gives up a repair file that is damaged itself, and deletes it: what it
-// held is faulty.
-func (l *Log) dropPatch(p *patch) bool {
+// held is faulty. One that cannot be read is kept: it may have been the cable, and nobody else may
+// have the entries any more.
+func (l *Log) dropPatch(p *patch, remove bool) bool {
 	l.acquire()
 	defer l.release()
 	l.mu.Lock()
@@ -51,6 +84,10 @@ func (l *Log) dropPatch(p *patch) bool {
 	l.mu.Unlock()
 	signal(l.damaged)
 	if n < 0 || l.usable() != nil {
+		return true
+	}
+	if !remove {
+		_ = p.file.Close() // nothing was written to it
 		return true
 	}
 	if err := l.removePatches([]*patch{p}); err != nil {
@@ -80,9 +117,11 @@ func (l *Log) beginLook(seg *segment) (*look, bool) {
 		return nil, false
 	}
 	k := &look{epoch: l.mu.epoch, runs: slices.Clone(l.mu.runs)}
+	k.scanner = scanner{tolerant: true, patches: slices.Clone(l.mu.patches)}
 	k.seg = segment{segmentHeader: seg.segmentHeader, path: seg.path, file: seg.file}
 	k.end = anchor{pos: seg.w.pos, frames: seg.w.frames, at: l.mu.durable, end: true}
 	if n+1 < len(l.mu.segments) {
+		k.scanner.goAround = true
 		next := l.mu.segments[n+1]
 		if next.prevID == seg.id {
 			k.end.frames = uint64(next.prevFrames) // as Open does
@@ -92,7 +131,6 @@ func (l *Log) beginLook(seg *segment) (*look, bool) {
 			k.end.at = tip{index: g.first - 1, term: l.termBeforeLocked(g.first), chain: g.before}
 		}
 	}
-	k.scanner = scanner{tolerant: true, patches: slices.Clone(l.mu.patches)}
 	k.scanner.at = tip{index: seg.base - 1, term: seg.prevTerm, chain: seg.prevChain}
 	k.scanner.known = func(i Index) Term { return termAt(k.runs, i) }
 	return k, true

@@ -13,6 +13,12 @@ const (
 	corruptRead     = "read"      // a read met bytes that are not what was written
 )
 
+// Values of the label result of broker_commitlog_read_errors_total.
+const (
+	readHealed     = "healed"     // the second attempt went well
+	readUnreadable = "unreadable" // it did not: a block is damaged
+)
+
 // metrics of one log. All names are in docs/metrics.md.
 type metrics struct {
 	fsync       prometheus.Histogram
@@ -29,6 +35,7 @@ type metrics struct {
 	scrubbed    prometheus.Counter
 	read        [readerKinds]prometheus.Counter
 	yielded     prometheus.Counter
+	readErrors  *prometheus.CounterVec
 }
 
 // latencyBuckets are 0.1 ms to 4 s.
@@ -56,6 +63,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "broker_commitlog_corruptions_total",
 			Help: "Damage found: torn_tail (normal after a crash), recovery, read.",
 		}, []string{"kind"})),
+		readErrors: register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "broker_commitlog_read_errors_total",
+			Help: "Blocks of sealed segments that the disk could not read: healed at the second attempt, or unreadable.",
+		}, []string{"result"})),
 		padding: register(r, counter("broker_commitlog_padding_bytes_total",
 			"Bytes written only to fill groups up to whole blocks.")),
 		zeroed: register(r, counter("broker_commitlog_zeroed_bytes_total",

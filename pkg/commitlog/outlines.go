@@ -197,15 +197,9 @@ func (l *Log) distrust(seg *segment) error {
 	return l.distrustHeld(seg)
 }
 
-// unreadableError is an I/O error of a read: what stands there is not known.
-type unreadableError struct{ err error }
-
-func (e *unreadableError) Error() string { return e.err.Error() }
-func (e *unreadableError) Unwrap() error { return e.err }
-
-// distrustUnread is distrust if a read of a segment failed with an I/O error. The process
-// ends by it, as a rule, and the next one must not begin as if the disk were well, to end
-// by it again: its Open reads the segment, and refuses.
+// distrustUnread is distrust if a read of a segment failed with an I/O error that stands: it
+// is no damage that could be told. The process ends by it, as a rule, and the next one must not
+// begin as if the disk were well, to end by it again: its Open reads the segment.
 func (l *Log) distrustUnread(plan *readPlan, err error) error {
 	var unread *unreadableError
 	if plan.segment != nil && errors.As(err, &unread) {

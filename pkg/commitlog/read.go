@@ -68,13 +68,9 @@ func (l *Log) read(from, to Index, maxBytes int, who reader, mark bool) (Frame, 
 			continue // purged, truncated or abandoned meanwhile: ask again
 		}
 		l.metrics.read[who].Add(float64(plan.bytes()))
-		if corruption := (*CorruptionError)(nil); errors.As(err, &corruption) {
-			l.metrics.corruptions.WithLabelValues(corruptRead).Inc()
-			l.cfg.Logger.Error("commit log read", "error", err)
-			if mark && l.markDamage(plan) {
-				mark = false
-				continue // the neighbours of what is damaged can still be read
-			}
+		if l.metDamage("read", plan, err) && mark && l.markDamage(plan, err) {
+			mark = false
+			continue // the neighbours of what is damaged can still be read
 		}
 		if mark {
 			err = l.distrustUnread(plan, err)
@@ -114,12 +110,12 @@ func (l *Log) planFileLocked(from, to Index, maxBytes int) (Frame, *readPlan, er
 	case g.patch == nil:
 		return Frame{}, nil, &FaultyError{l.faultyLocked(from)}
 	default:
-		plan := &readPlan{path: g.patch.path, file: g.patch.file, patch: g.patch, from: from, to: min(to, g.last), maxBytes: maxBytes}
+		plan := &readPlan{path: g.patch.path, file: g.patch.file, patch: g.patch, sealed: true, from: from, to: min(to, g.last), maxBytes: maxBytes}
 		plan.takeExtents(g.patch.index.from(from))
 		return Frame{}, plan, nil
 	}
 	seg := l.mu.segments[segmentOf(l.mu.segments, from)]
-	plan := &readPlan{path: seg.path, file: seg.file, segment: seg, from: from, to: to, maxBytes: maxBytes}
+	plan := &readPlan{path: seg.path, file: seg.file, segment: seg, sealed: seg != l.mu.segments[len(l.mu.segments)-1], from: from, to: to, maxBytes: maxBytes}
 	plan.takeExtents(seg.index.from(from))
 	return Frame{}, plan, nil
 }
@@ -142,6 +138,7 @@ type readPlan struct {
 	file     File
 	segment  *segment // that it is of, or
 	patch    *patch
+	sealed   bool     // nothing is written to it any more, as a rule
 	extents  []extent // in file order, the first one holds from
 	from, to Index
 	maxBytes int
@@ -195,7 +192,7 @@ func (p *readPlan) read() (Frame, error) {
 // readInto reads n bytes from begin on. The last block may lack what follows the entries.
 func (p *readPlan) readInto(memory *[]byte, begin int64, n int) (Frame, error) {
 	buf := (*memory)[:n]
-	got, err := readFresh(p.file, buf, begin)
+	got, err := readSure(p.file, buf, begin, p.sealed)
 	if need := int(p.extents[len(p.extents)-1].end - begin); got < need {
 		if errors.Is(err, os.ErrClosed) {
 			return Frame{}, err

@@ -64,14 +64,10 @@ type recovery struct {
 	// badPatches are the paths of repair files that are damaged themselves.
 	badPatches []string
 	torn       []tornRange
-	scanner    scanner
-	report     Recovery
-}
-
-// tornRange is bytes after the last frame of a segment that were never durable.
-type tornRange struct {
-	seg *segment
-	end int64
+	// unclear is what stands behind the frames of sealed segments and cannot be read.
+	unclear []tornRange
+	scanner scanner
+	report  Recovery
 }
 
 func (r *recovery) openSegments() error {
@@ -81,6 +77,12 @@ func (r *recovery) openSegments() error {
 		return err
 	}
 	r.loadPatches(names)
+	var newest Index
+	for _, name := range names {
+		if base, ok := parseSegmentName(name); ok {
+			newest = base // they are sorted
+		}
+	}
 	for _, name := range names {
 		path := filepath.Join(cfg.Dir, name)
 		base, ok := parseSegmentName(name)
@@ -92,14 +94,14 @@ func (r *recovery) openSegments() error {
 			}
 			continue
 		}
-		if err := r.openSegment(path, base); err != nil {
+		if err := r.openSegment(path, base, base == newest); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *recovery) openSegment(path string, base Index) error {
+func (r *recovery) openSegment(path string, base Index, newest bool) error {
 	file, err := r.log.cfg.FS.Open(path)
 	if err != nil {
 		return err
@@ -111,8 +113,12 @@ func (r *recovery) openSegment(path string, base Index) error {
 		return err
 	}
 	block := alignedMemory(blockBytes)[:min(size, blockBytes)]
-	if n, err := readFresh(file, block, 0); n < len(block) {
-		return fmt.Errorf("read %s: %w", path, err)
+	if n, err := readSure(file, block, 0, !newest); n < len(block) {
+		if !r.scanner.tolerant || newest || !isUnreadable(err) {
+			return fmt.Errorf("read %s: %w", path, err)
+		}
+		seg.base, seg.broken = base, fmt.Errorf("the segment header: %w: %w", errUnread, err)
+		return nil
 	}
 	seg.segmentHeader, err = parseSegmentHeader(block)
 	if err != nil && r.scanner.tolerant {
@@ -162,8 +168,13 @@ func (r *recovery) scan() error {
 			return err
 		}
 	}
+	last := r.segments[max(len(r.segments)-1, 0):]
 	if r.scanner.doubt {
-		return r.corrupt(r.segments[len(r.segments)-1], fmt.Errorf("%w: nothing follows it", errDoubt))
+		return r.corrupt(last[0], fmt.Errorf("%w: nothing follows it", errDoubt))
+	}
+	if len(last) > 0 && last[0].w.unread != nil {
+		// A truncation has made it the newest again. It is written to next.
+		return fmt.Errorf("read %s, the newest segment: %w", last[0].path, last[0].w.unread)
 	}
 	return nil
 }
@@ -179,11 +190,19 @@ func (r *recovery) scanSegment(n int, seg *segment) error {
 	} else if err := seg.cutOff(size); err != nil {
 		return err
 	}
+	// Blocks of the newest segment that cannot be read are no damage: it is written to.
+	r.scanner.goAround = n < len(r.segments)-1 && r.scanner.bridges()
+	defer func() { r.scanner.goAround = false }()
 	why := r.scanner.segment(seg, size, next)
 	var end, proof int64
 	if r.scanner.refused == nil {
 		end, proof = r.scanner.rest(seg)
 	}
+	r.log.reportUnread(seg.path, &r.scanner.window)
+	if err := r.scanner.unreadIn(0, size); err != nil {
+		seg.w.unread = err
+	}
+	unclear := r.scanner.unreadFrom(seg.w.pos)
 	switch {
 	case r.scanner.err != nil:
 		return fmt.Errorf("read %s: %w", seg.path, r.scanner.err)
@@ -191,6 +210,10 @@ func (r *recovery) scanSegment(n int, seg *segment) error {
 		return r.corrupt(seg, r.scanner.refused)
 	case proof > 0:
 		return r.corrupt(seg, fmt.Errorf("%w; the frame at position %d proves that it had been durable", why, proof))
+	case unclear > seg.w.pos && (end > seg.w.pos || next == nil):
+		return r.corrupt(seg, fmt.Errorf("%w, and what stands around it does not say what it was", r.scanner.unreadIn(seg.w.pos, 1)))
+	case unclear > seg.w.pos:
+		r.unclear = append(r.unclear, tornRange{seg: seg, end: unclear})
 	case end > seg.w.pos:
 		r.torn = append(r.torn, tornRange{seg: seg, end: end})
 	}
@@ -259,6 +282,9 @@ func (r *recovery) repair() error {
 			return fmt.Errorf("drop the torn tail of %s: %w", t.seg.path, err)
 		}
 	}
+	if err := r.clearEnds(); err != nil {
+		return err
+	}
 	// Before anything is removed: the frame that condemns it may be in the page cache only.
 	if err := r.harden(); err != nil {
 		return err
@@ -291,24 +317,6 @@ func (r *recovery) repair() error {
 	return r.settle()
 }
 
-// wipe zeroes a torn tail. Without that, what is left of it could one day stand
-// behind a shorter group and be taken for a frame that had been there.
-func (r *recovery) wipe(t tornRange) error {
-	torn := t.end - t.seg.w.pos
-	r.log.metrics.corruptions.WithLabelValues(corruptTornTail).Inc()
-	r.log.cfg.Logger.Warn("commit log has a torn tail: dropped, it was never acknowledged",
-		"path", t.seg.path, "position", t.seg.w.pos, "bytes", torn)
-	r.report.TornBytes += torn
-	r.report.TornPath = t.seg.path
-	buf := make([]byte, min(torn, maxReadBytes))
-	for pos := t.seg.w.pos; pos < t.end; pos += int64(len(buf)) {
-		if err := t.seg.file.WriteAt(pos, buf[:min(int64(len(buf)), t.end-pos)]); err != nil {
-			return err
-		}
-	}
-	return t.seg.file.Sync()
-}
-
 func (r *recovery) removePrepared() error {
 	for _, path := range r.prepared {
 		if err := r.log.cfg.FS.Remove(path); err != nil {
@@ -321,17 +329,22 @@ func (r *recovery) removePrepared() error {
 // settle syncs the names, and finishes a roll that a crash cut short.
 func (r *recovery) settle() error {
 	l := r.log
-	active := r.segments[len(r.segments)-1]
 	if err := l.cfg.FS.SyncDir(l.cfg.Dir); err != nil {
 		return err
 	}
 	for _, s := range r.segments {
 		s.w.synced = s.w.pos
 	}
-	if n := len(r.segments) - 2; n >= 0 && !r.segments[n].w.rolled {
-		at := tip{index: active.base - 1, term: active.prevTerm, chain: active.prevChain}
+	for n, s := range r.segments[:len(r.segments)-1] {
+		if s.w.rolled || n < len(r.segments)-2 && !r.isUnclear(s) {
+			continue
+		}
+		next := r.segments[n+1]
+		at := tip{index: next.base - 1, term: next.prevTerm, chain: next.prevChain}
 		l.w.synced = at.index
-		return l.writeMark(r.segments[n], groupSeal, flagRolled, at)
+		if err := l.writeMark(s, groupSeal, flagRolled, at); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -27,7 +27,11 @@ func (r *recovery) rebuildHeader(n int) error {
 	if seg.broken == nil {
 		return nil
 	}
-	refuse := &CorruptionError{Path: seg.path, Index: seg.base, Why: seg.broken.Error()}
+	var refuse error = &CorruptionError{Path: seg.path, Index: seg.base, Why: seg.broken.Error()}
+	if isUnreadable(seg.broken) {
+		seg.w.unread = seg.broken
+		refuse = fmt.Errorf("read %s: %w", seg.path, seg.broken)
+	}
 	at := tip{index: NoIndex, term: NoTerm}
 	h := segmentHeader{base: seg.base, identity: r.log.cfg.identity()}
 	if n > 0 {

@@ -114,7 +114,10 @@ func (r *recovery) matches(o *outline, seg *segment) error {
 		return distrusted("the segment has %d bytes: it was cut off", size)
 	}
 	b := alignedMemory(2 * blockBytes)[:min(2*blockBytes, size-o.pos+blockBytes)]
-	if n, err := readFresh(seg.file, b, o.pos-blockBytes); n < len(b) {
+	if n, err := readSure(seg.file, b, o.pos-blockBytes, true); n < len(b) {
+		if isUnreadable(err) {
+			return distrusted("its end cannot be read: %v", err)
+		}
 		return fmt.Errorf("read %s at %d: %w", seg.path, o.pos-blockBytes, errors.Join(io.ErrUnexpectedEOF, err))
 	}
 	g, err := parseGroupHeader(b)

@@ -4,52 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 )
-
-// window reads a file from front to back in large steps. Its memory is bounded
-// by the largest single request, or 1 MiB, and a block or two.
-type window struct {
-	file File
-	size int64
-	base int64 // position of buf
-	buf  []byte
-	err  error // the first I/O error; it is not damage and ends the scan
-}
-
-func (w *window) reset(file File, size int64) {
-	w.file, w.size, w.base, w.buf = file, size, 0, w.buf[:0]
-}
-
-// bytes returns the n bytes at pos, fewer where the file ends. They are valid
-// until the next call.
-func (w *window) bytes(pos, n int64) []byte {
-	n = max(min(n, w.size-pos), 0)
-	if pos < w.base || pos+n > w.base+int64(len(w.buf)) {
-		w.fill(pos, min(max(n, maxReadBytes), max(w.size-pos, 0)))
-	}
-	if w.err != nil {
-		return nil
-	}
-	return w.buf[pos-w.base:][:n]
-}
-
-func (w *window) fill(pos, n int64) {
-	if w.base, w.buf = pos, w.buf[:0]; n == 0 {
-		return
-	}
-	w.base &^= blockBytes - 1 // whole blocks, past the page cache
-	need := pos + n - w.base
-	size := alignUp(need)
-	if int64(cap(w.buf)) < size {
-		w.buf = alignedMemory(int(size))
-	}
-	got, err := readFresh(w.file, w.buf[:size], w.base)
-	if int64(got) < need && w.err == nil {
-		w.err = errors.Join(io.ErrUnexpectedEOF, err)
-	}
-	w.buf = w.buf[:need]
-}
 
 // scanner follows the history through the frames of one segment after another.
 type scanner struct {
@@ -105,6 +60,9 @@ func (s *scanner) segment(seg *segment, size int64, end *anchor) (why error) {
 // frame reads one frame and goes behind it. On an error nothing has changed.
 func (s *scanner) frame(seg *segment) error {
 	g, err := parseGroupHeader(s.bytes(seg.w.pos, groupHeaderBytes))
+	if unread := s.unreadIn(seg.w.pos, groupHeaderBytes); unread != nil {
+		return unread
+	}
 	if err != nil {
 		return err
 	}
@@ -143,6 +101,9 @@ func (s *scanner) group(seg *segment, g groupHeader) error {
 	payload := s.bytes(pos, int64(g.payloadBytes))
 	if len(payload) < int(g.payloadBytes) {
 		return fmt.Errorf("group frame of %d bytes is cut off after %d", g.payloadBytes, len(payload))
+	}
+	if err := s.unreadIn(pos, int64(g.payloadBytes)); err != nil {
+		return err
 	}
 	if err := verifyGroup(s.at, g, payload); err != nil {
 		return err
@@ -205,6 +166,9 @@ func (s *scanner) tipAt(seg *segment, i Index) (tip, error) {
 	}
 	plan := readPlan{path: seg.path, file: seg.file, extents: seg.index.from(i)[:1], from: i, to: i}
 	f, err := plan.read()
+	if isUnreadable(err) && s.err == nil {
+		s.err = err // it has been read a moment ago: nothing follows from that
+	}
 	if err != nil {
 		return tip{}, err
 	}

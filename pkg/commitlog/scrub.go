@@ -10,7 +10,7 @@ import (
 // damage is found while other members still have good copies. It returns the
 // entry to go on with and how many bytes it has read; done says that there is
 // nothing more to read. What it finds becomes faulty, as by Read, and is no
-// error; with a log that tolerates no damage it is a *CorruptionError.
+// error; with a log that tolerates no damage it is a *CorruptionError, or the I/O error.
 // So it is where a second look at what was damaged sees nothing, but the next reading does.
 // Other errors: ErrClosed, an I/O error.
 func (l *Log) Scrub(from Index, maxBytes int) (next Index, size int64, done bool, err error) {
@@ -23,12 +23,10 @@ func (l *Log) Scrub(from Index, maxBytes int) (next Index, size int64, done bool
 		if errors.Is(err, os.ErrClosed) {
 			return next, 0, false, nil // purged or truncated meanwhile: ask again
 		}
-		if corruption := (*CorruptionError)(nil); errors.As(err, &corruption) {
-			l.metrics.corruptions.WithLabelValues(corruptRead).Inc()
-			l.cfg.Logger.Error("commit log scrub", "error", err)
+		if l.metDamage("scrub", plan, err) {
 			// Each time around it must get on, or it would read the same for ever.
-			if corruption.Index > marked && l.markDamage(plan) {
-				from, marked = next, corruption.Index
+			if at := damageIndex(err, next); at > marked && l.markDamage(plan, err) {
+				from, marked = next, at
 				continue
 			}
 		}

@@ -35,9 +35,10 @@ type segment struct {
 		synced int64     // all before it is fdatasynced
 		zeroed int64     // ZeroAhead need not look before it
 
-		end      tip  // the last entry, once another segment follows
-		outlined bool // its outline has its name
-		scarred  bool // damage was met in it: Open is to read it
+		end      tip   // the last entry, once another segment follows
+		outlined bool  // its outline has its name
+		scarred  bool  // damage was met in it: Open is to read it
+		unread   error // what of it Open could not read, if anything
 	}
 
 	// index is guarded by the log's mu.

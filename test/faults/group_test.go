@@ -60,6 +60,12 @@ func logger(t *testing.T) *slog.Logger {
 // start starts a group of three with a topic "t" of one queue.
 func start(t *testing.T) *group {
 	t.Helper()
+	return startWith(t, func(*broker.Config) {})
+}
+
+// startWith is start with another configuration.
+func startWith(t *testing.T, change func(*broker.Config)) *group {
+	t.Helper()
 	g := &group{t: t}
 	peers := make(map[string]string)
 	var listeners []net.Listener
@@ -80,6 +86,7 @@ func start(t *testing.T) *group {
 			Statfs: func(string) (broker.FileSystem, error) { return broker.FileSystem{Total: 1 << 40, Free: 1 << 39}, nil },
 		}}
 		n.cfg.Listeners.Peer = l
+		change(&n.cfg)
 		n.start()
 		g.brokers = append(g.brokers, n)
 	}
