@@ -92,6 +92,7 @@ const (
 	Pulled
 	Calamities
 	CutBallots
+	Unreadable
 	counters
 )
 
@@ -116,6 +117,7 @@ var counterNames = [counters]string{
 	"bits and sectors of files damaged", "logs that refused to open", "messages of long ago replayed",
 	"histories judged", "operations in histories", "messages pulled",
 	"runs in which every copy of some entries was damaged", "saves of the ballot cut short",
+	"blocks of files made unreadable",
 }
 
 // Counters are how often each thing happened.

@@ -59,7 +59,8 @@ func (n *node) openLog() bool {
 		return false
 	}
 	found, err := n.readLog()
-	if damaged := (*commitlog.CorruptionError)(nil); errors.As(err, &damaged) && n.disk.flips != nil {
+	damaged := (*commitlog.CorruptionError)(nil)
+	if (errors.As(err, &damaged) || errors.Is(err, syscall.EIO)) && n.disk.flips != nil {
 		if n.replaceDisk(); !n.openBallot() {
 			return false
 		}
@@ -268,7 +269,7 @@ func (t *thick) truncate(i member.Index) bool {
 		return true
 	case errors.Is(err, crashfs.ErrPowerLoss):
 		s.count[CutTruncations]++
-	case errors.Is(err, commitlog.ErrFaulty), errors.As(err, &corruption):
+	case errors.Is(err, commitlog.ErrFaulty), errors.As(err, &corruption), errors.Is(err, syscall.EIO):
 		s.count[StuckTruncations]++
 	default:
 		s.fail("%s: truncation from %d: %v", t.n.id, i, err)

@@ -9,14 +9,29 @@ import (
 	"github.com/ledgermq/ledgermq/pkg/dledger/member"
 )
 
-// flip is one bit of a file.
+// flip is one bit of a file, or, without a mask, the block there, which cannot be read.
 type flip struct {
 	path string
 	off  int64
 	mask byte
 }
 
-// rotThick flips a bit in a file of n, or spoils a sector. What comes of it is first tried
+func (f flip) do(fs *crashfs.FS) bool {
+	if f.mask == 0 {
+		return fs.Spoil(f.path, f.off, true)
+	}
+	return fs.Flip(f.path, f.off, f.mask)
+}
+
+func (f flip) undo(fs *crashfs.FS) {
+	if f.mask == 0 {
+		fs.Spoil(f.path, f.off, false)
+		return
+	}
+	fs.Flip(f.path, f.off, f.mask)
+}
+
+// rotThick flips a bit in a file of n, or spoils a sector, or makes a block unreadable. What comes of it is first tried
 // on a copy: the atlas does not allow everything. A log that had proven all of its entries
 // durable never loses one of them unnoticed, wherever the damage is.
 func (s *Sim) rotThick(n *node) {
@@ -24,11 +39,11 @@ func (s *Sim) rotThick(n *node) {
 	proven := len(d.flips) == 0 && n.thick != nil && len(d.unsynced) == 0 && !d.eio && n.thick.log.Seal() == nil
 	flips := s.aim(d.fs)
 	trial := d.fs.Clone()
-	if len(flips) == 0 || !trial.Flip(flips[0].path, flips[0].off, flips[0].mask) {
+	if len(flips) == 0 || !flips[0].do(trial) {
 		return
 	}
 	for _, f := range flips[1:] {
-		trial.Flip(f.path, f.off, f.mask)
+		f.do(trial)
 	}
 	log, err := commitlog.Open(n.logConfig(trial))
 	if err == nil {
@@ -93,7 +108,8 @@ func (s *Sim) doom(n *node, flips []flip) {
 	s.crash(n, false)
 }
 
-// aim chooses what to damage: one bit, or the 512 bytes of a sector.
+// aim chooses what to damage: one bit, or the 512 bytes of a sector, or a block that the
+// disk cannot read any more.
 func (s *Sim) aim(fs *crashfs.FS) (flips []flip) {
 	files := slices.DeleteFunc(fs.Files(), func(path string) bool { return path == thickBallot })
 	if len(files) == 0 {
@@ -125,6 +141,9 @@ func (s *Sim) aim(fs *crashfs.FS) (flips []flip) {
 	for at := off &^ 511; at < off&^511+512; at++ {
 		flips = append(flips, flip{path, at, byte(1 + s.rng.IntN(255))})
 	}
+	if flips[0].mask%2 == 0 {
+		return []flip{{path, off, 0}}
+	}
 	return flips
 }
 
@@ -132,8 +151,11 @@ func (s *Sim) flip(n *node, flips []flip, faulty int) {
 	s.note(n, "damage", flips[0].off, int64(faulty))
 	s.count[Flips]++
 	n.disk.flips = append(n.disk.flips, flips...)
+	if flips[0].mask == 0 {
+		s.count[Unreadable]++
+	}
 	for _, f := range flips {
-		n.disk.fs.Flip(f.path, f.off, f.mask)
+		f.do(n.disk.fs)
 	}
 }
 
@@ -152,7 +174,7 @@ func (n *node) replaceDisk() {
 		return
 	}
 	for _, f := range n.disk.flips {
-		n.disk.fs.Flip(f.path, f.off, f.mask)
+		f.undo(n.disk.fs)
 	}
 	n.disk.flips, n.disk.doomed, n.disk.rot = nil, false, marks{}
 }
