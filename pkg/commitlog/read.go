@@ -67,6 +67,7 @@ func (l *Log) read(from, to Index, maxBytes int, who reader, mark bool) (Frame, 
 		if errors.Is(err, os.ErrClosed) {
 			continue // purged, truncated or abandoned meanwhile: ask again
 		}
+		l.reportHealed(plan.path, plan.healed)
 		l.metrics.read[who].Add(float64(plan.bytes()))
 		if l.metDamage("read", plan, err) && mark && l.markDamage(plan, err) {
 			mark = false
@@ -139,6 +140,7 @@ type readPlan struct {
 	segment  *segment // that it is of, or
 	patch    *patch
 	sealed   bool     // nothing is written to it any more, as a rule
+	healed   int      // reads that went well at the second attempt
 	extents  []extent // in file order, the first one holds from
 	from, to Index
 	maxBytes int
@@ -192,7 +194,10 @@ func (p *readPlan) read() (Frame, error) {
 // readInto reads n bytes from begin on. The last block may lack what follows the entries.
 func (p *readPlan) readInto(memory *[]byte, begin int64, n int) (Frame, error) {
 	buf := (*memory)[:n]
-	got, err := readSure(p.file, buf, begin, p.sealed)
+	got, healed, err := readSure(p.file, buf, begin, p.sealed)
+	if healed {
+		p.healed++
+	}
 	if need := int(p.extents[len(p.extents)-1].end - begin); got < need {
 		if errors.Is(err, os.ErrClosed) {
 			return Frame{}, err

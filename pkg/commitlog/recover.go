@@ -113,7 +113,11 @@ func (r *recovery) openSegment(path string, base Index, newest bool) error {
 		return err
 	}
 	block := alignedMemory(blockBytes)[:min(size, blockBytes)]
-	if n, err := readSure(file, block, 0, !newest); n < len(block) {
+	n, healed, err := readSure(file, block, 0, !newest)
+	if healed {
+		r.log.reportHealed(path, 1)
+	}
+	if n < len(block) {
 		if !r.scanner.tolerant || newest || !isUnreadable(err) {
 			return fmt.Errorf("read %s: %w", path, err)
 		}

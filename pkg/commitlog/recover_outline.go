@@ -114,7 +114,11 @@ func (r *recovery) matches(o *outline, seg *segment) error {
 		return distrusted("the segment has %d bytes: it was cut off", size)
 	}
 	b := alignedMemory(2 * blockBytes)[:min(2*blockBytes, size-o.pos+blockBytes)]
-	if n, err := readSure(seg.file, b, o.pos-blockBytes, true); n < len(b) {
+	n, healed, err := readSure(seg.file, b, o.pos-blockBytes, true)
+	if healed {
+		r.log.reportHealed(seg.path, 1)
+	}
+	if n < len(b) {
 		if isUnreadable(err) {
 			return distrusted("its end cannot be read: %v", err)
 		}

@@ -20,6 +20,7 @@ func (l *Log) Scrub(from Index, maxBytes int) (next Index, size int64, done bool
 			return next, 0, done, err
 		}
 		f, err := plan.read()
+		l.reportHealed(plan.path, plan.healed)
 		if errors.Is(err, os.ErrClosed) {
 			return next, 0, false, nil // purged or truncated meanwhile: ask again
 		}

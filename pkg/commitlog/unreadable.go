@@ -24,14 +24,14 @@ func isUnreadable(err error) bool {
 	return err != nil && slices.ContainsFunc(sectorErrors, func(e error) bool { return errors.Is(err, e) })
 }
 
-// readSure is readFresh with a second attempt, if the file is a sealed one. Of the active
-// segment nothing is read that the disk could not read at once.
-func readSure(file File, b []byte, off int64, sealed bool) (int, error) {
-	n, err := readFresh(file, b, off)
-	if n < len(b) && sealed && isUnreadable(err) {
-		return readFresh(file, b, off)
+// readSure is readFresh with a second attempt, if the file is a sealed one; healed says that it
+// went well. Of the active segment nothing is read that the disk could not read at once.
+func readSure(file File, b []byte, off int64, sealed bool) (n int, healed bool, err error) {
+	if n, err = readFresh(file, b, off); n == len(b) || !sealed || !isUnreadable(err) {
+		return n, false, err
 	}
-	return n, err
+	n, err = readFresh(file, b, off)
+	return n, n == len(b) || !isUnreadable(err), err
 }
 
 // unreadableError is an I/O error of a read: what stands there is not known.
@@ -42,10 +42,7 @@ func (e *unreadableError) Unwrap() error { return e.err }
 
 // reportUnread tells of the blocks of a segment that a scan could not read.
 func (l *Log) reportUnread(path string, w *window) {
-	if w.healed > 0 {
-		l.metrics.readErrors.WithLabelValues(readHealed).Add(float64(w.healed))
-		l.cfg.Logger.Warn("a read of a commit log segment failed, and went well at the second attempt", "path", path, "reads", w.healed)
-	}
+	l.reportHealed(path, w.healed)
 	if len(w.unread) == 0 {
 		return
 	}
@@ -58,6 +55,14 @@ func (l *Log) reportUnread(path string, w *window) {
 	l.metrics.readErrors.WithLabelValues(readUnreadable).Add(float64(len(w.unread)))
 	l.cfg.Logger.Error("blocks of a commit log segment cannot be read: what stood there counts as damaged",
 		"path", path, "blocks", len(w.unread), "position", first, "error", w.unread[first])
+}
+
+// reportHealed tells of reads that went well at the second attempt only.
+func (l *Log) reportHealed(path string, reads int) {
+	if reads > 0 {
+		l.metrics.readErrors.WithLabelValues(readHealed).Add(float64(reads))
+		l.cfg.Logger.Warn("a read of the commit log failed, and went well at the second attempt: look at the disk", "path", path, "reads", reads)
+	}
 }
 
 // diskAnswers says whether the disk can read at all: one sector that it cannot read is
