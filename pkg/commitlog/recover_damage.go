@@ -34,6 +34,13 @@ func (r *recovery) rebuildHeader(n int) error {
 	}
 	at := tip{index: NoIndex, term: NoTerm}
 	h := segmentHeader{base: seg.base, identity: r.log.cfg.identity()}
+	if n == 0 && seg.base > 0 {
+		o := r.witness(seg)
+		if o == nil {
+			return refuse
+		}
+		at = o.before
+	}
 	if n > 0 {
 		prev := r.segments[n-1]
 		at, h.prevID, h.prevFrames = r.scanner.at, prev.id, uint32(prev.w.frames)
@@ -59,7 +66,31 @@ func (r *recovery) rebuildHeader(n int) error {
 	r.log.cfg.Logger.Error("commit log segment has a damaged header: its neighbours say what it held",
 		"path", seg.path, "error", seg.broken)
 	seg.segmentHeader, seg.broken, seg.w.scarred = h, nil, true
+	if n == 0 && seg.base > 0 { // the next start needs it, too
+		delete(r.outlines, seg.base)
+		seg.w.outlined = true
+	}
 	return nil
+}
+
+// witness is the outline of the oldest segment, which alone says what stood before it. It
+// must be that of the segment which the next one follows; nil: it is not, or there is none.
+func (r *recovery) witness(seg *segment) *outline {
+	path, there := r.outlines[seg.base]
+	if !there || len(r.segments) < 2 || r.segments[1].broken != nil {
+		return nil
+	}
+	next := r.segments[1]
+	o, err := r.loadOutline(path)
+	if err != nil {
+		r.log.cfg.Logger.Error("the outline of a commit log segment with a damaged header is of no use", "path", path, "error", err)
+		return nil
+	}
+	end := tip{index: next.base - 1, term: next.prevTerm, chain: next.prevChain, time: o.end.time}
+	if o.segmentID != next.prevID || o.before.index != seg.base-1 || o.end != end || o.frames != uint64(next.prevFrames)+1 {
+		return nil
+	}
+	return o
 }
 
 // segmentID finds the id of a segment whose header is gone. The next one names it.
