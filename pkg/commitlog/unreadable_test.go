@@ -265,6 +265,29 @@ func TestUnreadableSealIsWrittenAnew(t *testing.T) {
 	require.True(t, equalEntries(mustEntries(t, l), all))
 }
 
+// What stands behind the seal cannot be read, and the next header, which would say that nothing
+// does, is damaged too. It may be a truncation: the log is refused.
+func TestUnreadableEndThatNobodyKnows(t *testing.T) {
+	fs, _ := plainLog(t)
+	paths, tried := segmentFiles(fs), 0
+	for n, path := range paths[:len(paths)-1] {
+		data, err := fs.ReadFile(path)
+		require.NoError(t, err)
+		behind := int64(bytes.LastIndex(data, []byte("LMGF"))) + 4096
+		disk := fs.Clone()
+		if !disk.Spoil(path, behind, true) {
+			continue // the seal is its last block
+		}
+		one := mustOpen(t, tolerant(disk.Clone()))
+		require.Empty(t, one.Faulty())
+		require.True(t, disk.Flip(paths[n+1], 33, 1))
+		_, err = commitlog.Open(tolerant(disk))
+		require.True(t, refusal(err), "%v", err)
+		tried++
+	}
+	require.Positive(t, tried)
+}
+
 // The repair file itself cannot be read: its entries are faulty again, and the file stays
 // until there is another.
 func TestUnreadableRepairFile(t *testing.T) {
