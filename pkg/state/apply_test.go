@@ -427,6 +427,21 @@ func TestMetrics(t *testing.T) {
 	require.ErrorContains(t, err, "metrics")
 }
 
+// TestBackgroundWorkIsCounted has tables that overlap flushed and compacted.
+func TestBackgroundWorkIsCounted(t *testing.T) {
+	s := open(t)
+	apply(t, s, createEntry(t, "a", 3))
+	require.NoError(t, s.Flush())
+	require.NoError(t, s.Flush()) // nothing to do
+	require.Equal(t, 1.0, testutil.ToFloat64(s.metrics.flushes))
+	require.Zero(t, testutil.ToFloat64(s.metrics.compactions))
+	apply(t, s, registerEntry(t, ""))
+	require.NoError(t, s.Flush())
+	require.Equal(t, 2.0, testutil.ToFloat64(s.metrics.flushes))
+	require.NoError(t, s.db.Compact(t.Context(), []byte{0}, []byte{0xff}, false))
+	require.NotZero(t, testutil.ToFloat64(s.metrics.compactions))
+}
+
 // madeUp is a history of n entries from a seed.
 func madeUp(t testing.TB, seed uint64, n int) *historian {
 	t.Helper()

@@ -1,6 +1,9 @@
 package state
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 type metrics struct {
 	topics, queues, producers prometheus.Gauge
@@ -8,6 +11,7 @@ type metrics struct {
 	groups, progress          prometheus.Gauge
 	apply                     prometheus.Histogram
 	duplicates                prometheus.Counter
+	flushes, compactions      prometheus.Counter
 }
 
 func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
@@ -31,14 +35,36 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			Name: "broker_duplicates_suppressed_total",
 			Help: "Batches of idempotent producers that were stored before and so not again, counted as they are applied.",
 		}),
+		flushes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "broker_state_flushes_total",
+			Help: "Tables of the state store that were brought from memory to disk.",
+		}),
+		compactions: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "broker_state_compactions_total",
+			Help: "Compactions of the state store, those that only moved a table left out.",
+		}),
 	}
 	if registerer == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.topics, m.deleted, m.queues, m.producers, m.windows, m.groups, m.progress, m.apply, m.duplicates} {
+	for _, c := range []prometheus.Collector{m.topics, m.deleted, m.queues, m.producers, m.windows, m.groups, m.progress, m.apply, m.duplicates, m.flushes, m.compactions} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// watch counts what Pebble does in the background.
+func (m *metrics) watch(events *pebble.EventListener) {
+	events.FlushEnd = func(info pebble.FlushInfo) {
+		if info.Err == nil {
+			m.flushes.Inc()
+		}
+	}
+	events.CompactionEnd = func(info pebble.CompactionInfo) {
+		if info.Err == nil && info.Reason != "move" {
+			m.compactions.Inc()
+		}
+	}
 }

@@ -39,7 +39,7 @@ func Open(cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("state: metrics: %w", err)
 	}
 	s := &Store{cfg: cfg, metrics: metrics, failed: newFailure(), gate: newGate()}
-	if s.db, err = openPebble(&cfg, s.failed); err != nil {
+	if s.db, err = openPebble(&cfg, s.failed, metrics); err != nil {
 		return nil, err
 	}
 	if err := s.load(); err != nil {
@@ -56,8 +56,10 @@ func Open(cfg Config) (*Store, error) {
 	return s, nil
 }
 
-func openPebble(cfg *Config, failed *failure) (*pebble.DB, error) {
-	db, err := pebble.Open(cfg.Dir, pebbleOptions(cfg, failed))
+func openPebble(cfg *Config, failed *failure, m *metrics) (*pebble.DB, error) {
+	options := pebbleOptions(cfg, failed)
+	m.watch(options.EventListener)
+	db, err := pebble.Open(cfg.Dir, options)
 	switch {
 	case err == nil:
 		return db, nil

@@ -141,11 +141,26 @@ func pace(n int64, perSecond int, stop <-chan struct{}, do func(due time.Time)) 
 // openLoop publishes perSecond messages a second, whatever the answers do. Each value
 // begins with when it was due.
 func openLoop(ctx context.Context, p *client.Producer, size, perSecond int, n int64, stop <-chan struct{}) (*figures.Histogram, int64, error) {
+	return loop{size: size, perSecond: perSecond, n: n, stop: stop}.publish(ctx, p)
+}
+
+// loop is an open loop.
+type loop struct {
+	size, perSecond int
+	n               int64
+	stop            <-chan struct{} // closed: end early
+	key             func() []byte   // of the next message; nil: none has one
+}
+
+func (l loop) publish(ctx context.Context, p *client.Producer) (*figures.Histogram, int64, error) {
 	h, all := figures.NewHistogram(), make(chan sent, 64<<10)
 	finish := collect(all, func(latency time.Duration, _ time.Time) { h.Record(latency) })
-	m := client.Message{Value: value(max(size, 8))}
-	done := pace(n, perSecond, stop, func(due time.Time) {
+	m := client.Message{Value: value(max(l.size, 8))}
+	done := pace(l.n, l.perSecond, l.stop, func(due time.Time) {
 		binary.LittleEndian.PutUint64(m.Value, uint64(due.Sub(epoch)))
+		if l.key != nil {
+			m.Key = l.key()
+		}
 		all <- sent{result: p.Publish(ctx, m), due: due}
 	})
 	return h, done, finish()

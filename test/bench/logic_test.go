@@ -2,6 +2,7 @@ package bench
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,4 +77,27 @@ func TestEveryChartNamesACurve(t *testing.T) {
 func TestValuesCarryWhenTheyWereDue(t *testing.T) {
 	require.Equal(t, epoch, dueOf(make([]byte, 8)))
 	require.NotEqual(t, value(64)[:32], value(64)[32:])
+}
+
+func TestMetricsAreSummedOverLabels(t *testing.T) {
+	const text = `# HELP a_total What it is.
+# TYPE a_total counter
+a_total{kind="x y"} 2
+a_total{kind="z"} 3.5
+a_seconds_count 1e+06
+`
+	all, err := sumMetrics(strings.NewReader(text))
+	require.NoError(t, err)
+	require.Equal(t, map[string]float64{"a_total": 5.5, "a_seconds_count": 1e6}, all)
+	_, err = sumMetrics(strings.NewReader("a_total two\n"))
+	require.ErrorContains(t, err, "a_total two")
+}
+
+func TestCausesAreComparedWithEarlierOnes(t *testing.T) {
+	seen := []string{allRare}
+	for _, c := range causes {
+		require.Contains(t, append(seen, ""), c.base, c.name)
+		seen = append(seen, c.name)
+	}
+	require.Equal(t, allRare, causes[0].name)
 }

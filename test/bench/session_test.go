@@ -32,6 +32,7 @@ type session struct {
 	c      *cluster.Cluster
 	client *client.Client
 	procs  processes
+	keyed  int64 // messages that got a key of their own
 }
 
 // start makes a cluster and a client, which end with the workload.

@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"runtime"
@@ -110,21 +111,43 @@ func (s *session) leaderMallocs() float64 {
 	if s.procs.metrics == "" {
 		return 0
 	}
+	n, found := s.leaderMetrics()["go_memstats_mallocs_total"]
+	require.True(s.t, found, "%s does not tell go_memstats_mallocs_total", s.procs.metrics)
+	return n
+}
+
+// leaderMetrics is what the leader tells of itself, summed up over labels.
+func (s *session) leaderMetrics() map[string]float64 {
+	s.t.Helper()
 	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, s.procs.metrics, nil)
 	require.NoError(s.t, err)
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(s.t, err)
 	defer response.Body.Close()
-	lines := bufio.NewScanner(response.Body)
+	all, err := sumMetrics(response.Body)
+	require.NoError(s.t, err)
+	return all
+}
+
+// sumMetrics reads metrics in Prometheus' text format; labels are left out and the values
+// that differ in nothing else added up.
+func sumMetrics(r io.Reader) (map[string]float64, error) {
+	all := map[string]float64{}
+	lines := bufio.NewScanner(r)
 	for lines.Scan() {
-		if text, ok := strings.CutPrefix(lines.Text(), "go_memstats_mallocs_total "); ok {
-			n, err := strconv.ParseFloat(text, 64)
-			require.NoError(s.t, err)
-			return n
+		line := lines.Text()
+		at := strings.LastIndexByte(line, ' ')
+		if at < 0 || line[0] == '#' {
+			continue
 		}
+		v, err := strconv.ParseFloat(line[at+1:], 64)
+		if err != nil {
+			return nil, fmt.Errorf("metric %q: %w", line, err)
+		}
+		name, _, _ := strings.Cut(line[:at], "{")
+		all[name] += v
 	}
-	s.t.Fatalf("%s does not tell go_memstats_mallocs_total: %v", s.procs.metrics, lines.Err())
-	return 0
+	return all, lines.Err()
 }
 
 // resetPeaks makes peak memory begin anew.
