@@ -36,6 +36,8 @@ func (l *Log) durableTip() tip {
 // left, and closes its files. A second
 // Close returns ErrClosed.
 func (l *Log) Close() error {
+	l.purging <- struct{}{}
+	defer func() { <-l.purging }()
 	l.acquire()
 	defer l.release()
 	err := l.flush()
@@ -65,6 +67,8 @@ func (l *Log) flush() error {
 // operation is begun; one in flight is waited for, as the kernel does too.
 func (l *Log) Abandon() {
 	l.stopped.Store(true)
+	l.purging <- struct{}{}
+	defer func() { <-l.purging }()
 	l.acquire()
 	defer l.release()
 	_ = l.closeFiles() // what it closes is given up

@@ -22,10 +22,13 @@ type Log struct {
 	metrics   *metrics
 	recovered Recovery
 
-	// token belongs to whoever writes files: a Sync, a truncation, a purge,
+	// token belongs to whoever writes files: a Sync, a truncation,
 	// Close. It is a channel and not a mutex because I/O happens while it is
 	// held. Readers and appenders never need it.
 	token chan struct{}
+	// purging belongs to whoever deletes segments that are not of the log any more, which
+	// needs no token, and to Close, which waits for that. It is taken before the token.
+	purging chan struct{}
 	// w is owned by the holder of the token.
 	w struct {
 		active  *segment
@@ -73,6 +76,7 @@ func newLog(cfg Config) *Log {
 		cfg:       cfg,
 		metrics:   newMetrics(cfg.Registerer),
 		token:     make(chan struct{}, 1),
+		purging:   make(chan struct{}, 1),
 		waiting:   make(chan struct{}, 1),
 		need:      make(chan struct{}, 1),
 		needZeros: make(chan struct{}, 1),

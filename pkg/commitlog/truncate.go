@@ -133,16 +133,20 @@ func (l *Log) cut(at tip) (later []*segment, onDisk bool, err error) {
 // removeSegment deletes a segment's file. The directory is synced each time:
 // after a crash the segments must still be one consecutive range.
 func (l *Log) removeSegment(s *segment) error {
-	if err := s.file.Close(); err != nil {
-		return err
-	}
-	if err := l.cfg.FS.Remove(s.path); err != nil {
+	if err := l.removeFile(s); err != nil {
 		return err
 	}
 	if err := l.removeOutline(s); err != nil {
 		return err
 	}
 	return l.cfg.FS.SyncDir(l.cfg.Dir)
+}
+
+func (l *Log) removeFile(s *segment) error {
+	if err := s.file.Close(); err != nil {
+		return err
+	}
+	return l.cfg.FS.Remove(s.path)
 }
 
 func (l *Log) segments() []*segment {
