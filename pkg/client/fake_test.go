@@ -158,7 +158,7 @@ func newCluster(t reporter, n int) *cluster {
 }
 
 func (c *cluster) startNode(id, addr string) {
-	n := &fakeNode{c: c, id: id, addr: addr, listener: bufconn.Listen(1 << 20), server: grpc.NewServer(grpc.MaxRecvMsgSize(8 << 20))}
+	n := &fakeNode{c: c, id: id, addr: addr, listener: bufconn.Listen(1 << 20), server: grpc.NewServer(grpc.MaxRecvMsgSize(8<<20), grpc.WaitForHandlers(true))}
 	brokerv1.RegisterMessagingServiceServer(n.server, n)
 	brokerv1.RegisterAdminServiceServer(n.server, n)
 	brokerv1.RegisterStatusServiceServer(n.server, n)
