@@ -263,7 +263,7 @@ func (cs *Consumer) distrust(f *fetched, err error) {
 	base := f.infos[f.at-1].GetBaseOffset()
 	if q := f.from; q.distrusted != base {
 		q.distrusted = base
-		q.restart(q.position, false)
+		q.seek(q.position)
 		return
 	}
 	code := CodeInvalidBatch
@@ -332,8 +332,8 @@ func (cs *Consumer) fetcherOf(queue int) (*fetcher, error) {
 	return nil, errorf(CodeUnknownQueue, "queue %d of topic %q is not read here", queue, cs.cfg.Topic)
 }
 
-// Seek goes on with another offset of a queue. It clears an error of Next if that
-// came from this queue.
+// Seek goes on with another offset of a queue, if that is paused when it is resumed. It
+// clears an error of Next if that came from this queue.
 func (cs *Consumer) Seek(queue int, offset int64) error {
 	f, err := cs.fetcherOf(queue)
 	if err != nil {
@@ -346,7 +346,7 @@ func (cs *Consumer) Seek(queue int, offset int64) error {
 		cs.failed, cs.failedAt = nil, nil
 	}
 	f.position = offset
-	f.restart(offset, false)
+	f.seek(offset)
 	return nil
 }
 

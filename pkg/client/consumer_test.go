@@ -204,7 +204,7 @@ func TestSeekPauseResume(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, cs, 150, 200)
-	if err := errors.Join(cs.Seek(0, 5), cs.Pause(0)); err != nil {
+	if err := errors.Join(cs.Pause(0), cs.Seek(0, 5)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := cs.Next(within(t, 50*time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) {

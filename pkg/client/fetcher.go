@@ -109,7 +109,15 @@ var errRestart = errors.New("reading goes on elsewhere")
 // restart goes on with another offset, or pauses.
 func (f *fetcher) restart(next int64, paused bool) {
 	f.mu.Lock()
-	f.mu.next, f.mu.paused = next, paused
+	f.mu.paused = paused
+	f.mu.Unlock()
+	f.seek(next)
+}
+
+// seek goes on with another offset, if it is paused when it is resumed.
+func (f *fetcher) seek(next int64) {
+	f.mu.Lock()
+	f.mu.next = next
 	f.mu.generation++
 	f.current.Store(int64(f.mu.generation))
 	f.mu.unread = 0
