@@ -239,7 +239,7 @@ func (c *groupCoordinator) assignment(lead *leadership, session string) (told, e
 func (c *groupCoordinator) standings(id uint64) map[consumers.QueueID]consumers.Standing {
 	all := make(map[consumers.QueueID]consumers.Standing)
 	for _, p := range c.store.GroupProgress(id) {
-		all[consumers.QueueID(p.Queue)] = consumers.Standing{Epoch: consumers.Epoch(p.Epoch), Owned: p.Owned}
+		all[consumers.QueueID(p.Queue)] = consumers.Standing{Epoch: consumers.Epoch(p.Epoch), Owner: consumers.Owner(p.Owner)}
 	}
 	return all
 }

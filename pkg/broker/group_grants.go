@@ -169,7 +169,7 @@ func (g *granter) body(w *wanted, now time.Time) ([]byte, error) {
 		}
 		if ok {
 			kept = append(kept, gr)
-			cmd.Grants = append(cmd.Grants, &recordv1.QueueGrant{QueueId: uint32(gr.Queue), Start: int64(start), Owned: gr.Session != ""})
+			cmd.Grants = append(cmd.Grants, &recordv1.QueueGrant{QueueId: uint32(gr.Queue), Start: int64(start), Owned: gr.Session != "", Owner: uint64(gr.Owner)})
 		}
 	}
 	w.grants = kept

@@ -17,11 +17,12 @@ const leaveWait = 2 * time.Second
 // any more: a next leader that had not heard of it would keep them for an owner that
 // is gone, until it would have been given up.
 func (c *groupCoordinator) leave(ctx context.Context, lead *leadership, session string) error {
-	var held []consumers.Held
+	var held []consumers.Owned
+	var who consumers.Owner
 	var left *coordinated
 	err := c.with(lead, func() *coordinated {
 		if left = c.mu.sessions[session]; left != nil {
-			held, _, _ = left.members.Assignment(session)
+			held, who = left.members.Holding(session)
 			left.members.Leave(c.now(), session)
 			c.forget(left, session)
 		}
@@ -37,7 +38,7 @@ func (c *groupCoordinator) leave(ctx context.Context, lead *leadership, session 
 	defer cancel()
 	for {
 		changed := c.changes(left)
-		if !slices.ContainsFunc(held, func(h consumers.Held) bool { return c.owned(left.id, h) }) {
+		if !slices.ContainsFunc(held, func(h consumers.Owned) bool { return c.owned(left.id, h, who) }) {
 			return nil
 		}
 		select {
@@ -50,10 +51,10 @@ func (c *groupCoordinator) leave(ctx context.Context, lead *leadership, session 
 	}
 }
 
-// owned tells whether a queue is still owned as it was held.
-func (c *groupCoordinator) owned(group uint64, h consumers.Held) bool {
-	p, _ := c.store.Progress(group, state.QueueID(h.ID))
-	return p.Owned && p.Epoch == uint64(h.Epoch)
+// owned tells whether a queue is still owned as it was held, or by who held it.
+func (c *groupCoordinator) owned(group uint64, h consumers.Owned, who consumers.Owner) bool {
+	p, _ := c.store.Progress(group, state.QueueID(h.Queue))
+	return p.Owner != state.OwnerNobody && (p.Epoch == uint64(h.Epoch) || p.Owner == uint64(who))
 }
 
 // changes is closed with a group's next version.

@@ -13,6 +13,7 @@ import (
 	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
 
 	"github.com/ledgermq/ledgermq/pkg/batch"
+	consumers "github.com/ledgermq/ledgermq/pkg/group"
 )
 
 func (n *node) groups() brokerv1.GroupServiceClient { return brokerv1.NewGroupServiceClient(n.conn) }
@@ -133,12 +134,12 @@ func TestLeavingIsInTheLedger(t *testing.T) {
 		g, ok := n.b.store.Group("g")
 		require.True(t, ok)
 		for _, p := range n.b.store.GroupProgress(g.ID) {
-			require.True(t, p.Owned)
+			require.Equal(t, uint64(consumers.OwnerOf("a")), p.Owner)
 		}
 		_, err := n.groups().Leave(n.ctx(), &brokerv1.LeaveRequest{Session: session})
 		require.NoError(t, err)
 		for _, p := range n.b.store.GroupProgress(g.ID) {
-			require.False(t, p.Owned, "queue %d", p.Queue)
+			require.Zero(t, p.Owner, "queue %d", p.Queue)
 		}
 	}
 }

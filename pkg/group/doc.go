@@ -20,5 +20,8 @@
 //
 // After a change of leader the Group begins empty. Members come back with the queues that
 // they own, which the ledger's epochs prove; owners that have not come yet keep theirs
-// until they would be given up anyway.
+// until they would be given up anyway. The ledger also says the name of each owner. One who
+// comes by that name and does not know the queue's epoch was not told of the grant or of a
+// reset, or is another process that has the name now: it is granted the queue again, at
+// once. So no two processes are ever told of the same epoch, and nobody waits.
 package group

@@ -41,8 +41,8 @@ type Owned struct {
 // Standing is what the ledger says of a queue.
 type Standing struct {
 	Epoch Epoch
-	// Owned is set while somebody was granted the queue and is not known to be gone.
-	Owned bool
+	// Owner was granted the queue and is not known to be gone.
+	Owner Owner
 }
 
 // Joining is a member that comes.
@@ -59,6 +59,7 @@ type Joining struct {
 type Member struct {
 	Joining
 	Heard   time.Time
+	owner   Owner // the number of its name
 	healthy bool
 	version int64 // that it follows
 	queues  map[QueueID]*holding
@@ -66,7 +67,8 @@ type Member struct {
 
 // holding is a queue in the hands of a member.
 type holding struct {
-	epoch    Epoch
+	epoch    Epoch     // 0: it is to be granted to the member again before it is told
+	reading  bool      // of epoch 0: the member may read it, under an epoch that is over
 	revoking bool      // the member is told to let go of it
 	since    time.Time // of that
 	version  int64     // in which that was said
@@ -82,13 +84,13 @@ type Group struct {
 	queues  map[QueueID]Queue
 	ledger  map[QueueID]Standing
 	target  map[QueueID]string // session
-	mine    map[QueueID]Epoch  // granted or claimed since the leadership began
+	settled map[QueueID]Epoch  // whose owner has come since the leadership began
 }
 
 // New makes a Group that has no members yet. began is when the leadership did, ledger is
 // what the ledger says of the group's queues; the map is the Group's own from now on.
 func New(kind Kind, timing Timing, began time.Time, ledger map[QueueID]Standing) *Group {
-	return &Group{kind: kind, timing: timing, began: began, members: map[string]*Member{}, queues: map[QueueID]Queue{}, ledger: ledger, mine: map[QueueID]Epoch{}}
+	return &Group{kind: kind, timing: timing, began: began, members: map[string]*Member{}, queues: map[QueueID]Queue{}, ledger: ledger, settled: map[QueueID]Epoch{}}
 }
 
 // Version is the number of the newest assignment; it grows with every change.
@@ -128,28 +130,47 @@ func (m *Member) Healthy() bool { return m.healthy }
 func (m *Member) Queues() int { return len(m.queues) }
 
 // Join adds a member, in the place of an earlier session of the same name, which it
-// returns: that one's queues are the new one's.
+// returns: that one's queues are the new one's, as are those that the ledger says were
+// granted to the name. It goes on under an epoch only if it claims exactly that. Else
+// nobody can tell whether it is the one that was told of the epoch, or has only its name:
+// it is granted the queue again, which fences the other one.
 func (g *Group) Join(now time.Time, j Joining) (replaced string) {
-	m := &Member{Joining: j, Heard: now, healthy: true, queues: map[QueueID]*holding{}}
+	m := &Member{Joining: j, Heard: now, owner: OwnerOf(j.Member), healthy: true, queues: map[QueueID]*holding{}}
+	claims := make(map[QueueID]Epoch, len(j.Owned))
+	for _, o := range j.Owned {
+		claims[o.Queue] = max(claims[o.Queue], o.Epoch)
+	}
 	for session, old := range g.members {
 		if old.Member == j.Member {
 			replaced = session
 			delete(g.members, session)
 			for q, h := range old.queues {
-				m.queues[q] = &holding{epoch: h.epoch}
+				m.come(q, h.epoch, claims)
 			}
 		}
 	}
-	for _, o := range j.Owned {
-		if standing := g.ledger[o.Queue]; standing.Owned && standing.Epoch == o.Epoch && g.owner(o.Queue) == nil {
-			m.queues[o.Queue] = &holding{epoch: o.Epoch}
-			g.mine[o.Queue] = o.Epoch
+	for q, standing := range g.ledger {
+		if known := claims[q] == standing.Epoch; standing.Owner == Nobody || !known && standing.Owner != m.owner {
+			continue
+		}
+		if g.settled[q] = standing.Epoch; m.queues[q] == nil && g.owner(q) == nil {
+			m.come(q, standing.Epoch, claims)
 		}
 	}
 	g.members[j.Session] = m
 	g.rebalance(now)
 	g.version++ // what it owned, it may not know any more
 	return replaced
+}
+
+// come puts a queue that has an epoch in the hands of a member that comes with claims.
+func (m *Member) come(q QueueID, epoch Epoch, claims map[QueueID]Epoch) {
+	claimed, reading := claims[q]
+	if reading && claimed == epoch {
+		m.queues[q] = &holding{epoch: epoch}
+	} else {
+		m.queues[q] = &holding{reading: reading}
+	}
 }
 
 // Beat notes that a member is alive and follows a version; false: it is not known.
@@ -249,6 +270,8 @@ func (g *Group) rebalance(now time.Time) {
 		for q, h := range m.queues {
 			mine := g.target[q] == m.Session
 			switch {
+			case !mine && h.epoch == 0 && !h.reading:
+				delete(m.queues, q) // it never heard of it
 			case h.revoking && mine:
 				h.revoking = false
 			case !h.revoking && !mine:
@@ -285,19 +308,20 @@ func (g *Group) aim() map[QueueID]string {
 type Grant struct {
 	Queue   QueueID
 	Session string // empty: nobody has it from now on
+	Owner   Owner  // of the session
 }
 
-// Wanted are the grants that can be made now: queues that nobody holds. Queues that the
-// ledger says are owned by somebody who has not come since the leadership began wait until
-// that one would be given up.
+// Wanted are the grants that can be made now: queues that nobody holds, and those that
+// whoever holds them is to be granted again. Queues that the ledger says are owned by
+// somebody who has not come since the leadership began wait until that one would be given up.
 func (g *Group) Wanted(now time.Time) []Grant {
 	if g.kind == KindBroadcast {
 		return nil
 	}
 	held := make(map[QueueID]bool)
 	for _, m := range g.members {
-		for q := range m.queues {
-			held[q] = true
+		for q, h := range m.queues {
+			held[q] = held[q] || h.epoch != 0 || h.revoking
 		}
 	}
 	grace := now.Sub(g.began) < g.timing.Unhealthy
@@ -306,11 +330,11 @@ func (g *Group) Wanted(now time.Time) []Grant {
 		standing := g.ledger[q]
 		session := g.target[q]
 		switch {
-		case held[q] || grace && standing.Owned && g.mine[q] != standing.Epoch:
+		case held[q] || grace && standing.Owner != Nobody && g.settled[q] != standing.Epoch:
 		case session != "":
-			grants = append(grants, Grant{q, session})
-		case standing.Owned:
-			grants = append(grants, Grant{q, ""})
+			grants = append(grants, Grant{q, session, g.members[session].owner})
+		case standing.Owner != Nobody:
+			grants = append(grants, Grant{q, "", Nobody})
 		}
 	}
 	slices.SortFunc(grants, func(a, b Grant) int { return int(int64(a.Queue) - int64(b.Queue)) })
@@ -318,32 +342,56 @@ func (g *Group) Wanted(now time.Time) []Grant {
 }
 
 // Granted says that the ledger has taken a grant, under an epoch. A member that is gone
-// meanwhile does not get it: the queue is free, and granted anew.
+// meanwhile does not get it: the queue is free, and granted anew. Nor does one get it while
+// another one holds the queue, that came back while the grant was on its way: that one has
+// it under an epoch which is over, and lets go of it or is granted it again.
 func (g *Group) Granted(gr Grant, epoch Epoch) {
-	g.mine[gr.Queue] = epoch
-	g.ledger[gr.Queue] = Standing{Epoch: epoch, Owned: gr.Session != ""}
-	if m := g.members[gr.Session]; m != nil && g.target[gr.Queue] == gr.Session {
-		m.queues[gr.Queue] = &holding{epoch: epoch}
-	} else if o := g.owner(gr.Queue); o != nil { // it came back while the grant was on its way
-		o.queues[gr.Queue].epoch = epoch
+	g.settled[gr.Queue] = epoch
+	g.ledger[gr.Queue] = Standing{Epoch: epoch, Owner: gr.Owner}
+	to, holder := g.members[gr.Session], g.owner(gr.Queue)
+	switch {
+	case to != nil && g.target[gr.Queue] == gr.Session && (holder == nil || holder == to):
+		to.queues[gr.Queue] = &holding{epoch: epoch}
+	case holder != nil:
+		holder.queues[gr.Queue].end()
 	}
 	g.version++
 }
 
+// end says that the epoch is over.
+func (h *holding) end() { h.epoch, h.reading = 0, h.reading || h.epoch != 0 }
+
 // Refresh tells what the ledger says of the group's queues now. A queue with a newer epoch
-// was reset: whoever owns it goes on under that.
+// was reset, or granted without a word that the grant was taken: whoever holds it goes on
+// under that if it is the owner.
 func (g *Group) Refresh(ledger map[QueueID]Standing) {
 	for q, standing := range ledger {
 		if standing.Epoch <= g.ledger[q].Epoch {
 			continue
 		}
-		if m := g.owner(q); m != nil {
-			m.queues[q].epoch = standing.Epoch
-			g.mine[q] = standing.Epoch
-		}
 		g.ledger[q] = standing
+		m := g.owner(q)
+		switch {
+		case m != nil && m.owner == standing.Owner:
+			m.queues[q].epoch = standing.Epoch
+		case m != nil:
+			m.queues[q].end()
+		}
+		if m != nil || g.here(standing.Owner) {
+			g.settled[q] = standing.Epoch
+		}
 		g.version++
 	}
+}
+
+// here says whether a member is the owner that the ledger names.
+func (g *Group) here(owner Owner) bool {
+	for _, m := range g.members {
+		if m.owner == owner {
+			return true
+		}
+	}
+	return false
 }
 
 // Changed raises the version: something that an assignment tells beside queues is new.
@@ -370,12 +418,25 @@ func (g *Group) Assignment(session string) (queues []Held, version int64, ok boo
 		}
 	}
 	for q, h := range m.queues {
-		if at, known := g.queues[q]; known && !h.revoking {
+		if at, known := g.queues[q]; known && !h.revoking && h.epoch != 0 {
 			queues = append(queues, Held{at, h.epoch})
 		}
 	}
 	slices.SortFunc(queues, func(a, b Held) int { return int(int64(a.ID) - int64(b.ID)) })
 	return queues, g.version, true
+}
+
+// Holding lists what is in a session's hands, those that it should let go of among them,
+// and the number of its name. Of what it is to be granted again the epoch is 0.
+func (g *Group) Holding(session string) (queues []Owned, owner Owner) {
+	m := g.members[session]
+	if m == nil {
+		return nil, Nobody
+	}
+	for q, h := range m.queues {
+		queues = append(queues, Owned{q, h.epoch})
+	}
+	return queues, m.owner
 }
 
 // Has says whether a session is known.

@@ -100,13 +100,20 @@ func (w *working) grantQueues(out *pebble.Batch, c *recordv1.GrantQueues) Outcom
 			continue
 		}
 		p, _ := st.of(q.id)
-		p.Epoch, p.Owned = g.Generation, grant.GetOwned()
-		if p.Offset == NoOffset && p.Owned {
+		p.Epoch, p.Owner = g.Generation, ownerOf(grant)
+		if p.Offset == NoOffset && p.Owner != OwnerNobody {
 			p.Offset = min(max(0, Offset(grant.GetStart())), q.end)
 		}
 		w.setProgress(st, q.id, p)
 	}
 	return Outcome{BaseOffset: NoOffset, Group: g}
+}
+
+func ownerOf(g *recordv1.QueueGrant) uint64 {
+	if !g.GetOwned() {
+		return OwnerNobody
+	}
+	return max(OwnerUnnamed, g.GetOwner())
 }
 
 // resetProgress sets offsets deliberately. An epoch that was granted is over with it: a

@@ -122,7 +122,8 @@ func FuzzParseValues(f *testing.F) {
 	f.Add(applied{index: 5, nextQueue: 1}.append(nil))
 	f.Add(appliedOfVersion1(5))
 	f.Add((&Group{ID: 4, Assignment: AssignStatic, Paused: true, Generation: 300, CreatedUnixMs: 5}).append(nil))
-	f.Add(Progress{Offset: 7, Epoch: 300, Owned: true, CommittedUnixMs: 5}.append(nil))
+	f.Add(Progress{Offset: 7, Epoch: 300, Owner: OwnerUnnamed, CommittedUnixMs: 5}.append(nil))
+	f.Add(Progress{Offset: 7, Epoch: 300, Owner: 1 << 63, CommittedUnixMs: 5}.append(nil))
 	f.Fuzz(func(t *testing.T, value []byte) {
 		if batches, err := parseBlock(nil, 5, value); err == nil {
 			again := block{first: 5}

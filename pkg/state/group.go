@@ -41,11 +41,18 @@ type Progress struct {
 	Offset Offset
 	// Epoch must come with a commit; 0: the queue was never granted.
 	Epoch uint64
-	// Owned is set while a member was granted the queue and not known to be gone.
-	Owned bool
+	// Owner was granted the queue and is not known to be gone: OwnerNobody, OwnerUnnamed or
+	// the number of a member's name.
+	Owner uint64
 	// CommittedUnixMs is the leader's clock at the newest commit that moved Offset; 0: none did.
 	CommittedUnixMs int64
 }
+
+// Owners of a queue that are no member's number.
+const (
+	OwnerNobody  = 0
+	OwnerUnnamed = 1 // the grant does not say who
+)
 
 // QueueProgress is a group's progress in one queue.
 type QueueProgress struct {
@@ -303,18 +310,42 @@ func parseGroup(name string, b []byte) (*Group, error) {
 	return g, r.end()
 }
 
+// progressVersionOwner is the version of progress whose owner has a number.
+const progressVersionOwner = 2
+
 func (p Progress) append(b []byte) []byte {
-	b = append(b, valueVersion)
+	named := p.Owner > OwnerUnnamed
+	version := byte(valueVersion)
+	if named {
+		version = progressVersionOwner
+	}
+	b = append(b, version)
 	b = binary.AppendUvarint(b, uint64(p.Offset-NoOffset))
 	b = binary.AppendUvarint(b, p.Epoch)
-	b = append(b, boolByte(p.Owned))
+	if named {
+		b = binary.LittleEndian.AppendUint64(b, p.Owner)
+	} else {
+		b = append(b, boolByte(p.Owner != OwnerNobody))
+	}
 	return binary.AppendVarint(b, p.CommittedUnixMs)
 }
 
 func parseProgress(b []byte) (Progress, error) {
 	r := valueReader{b: b}
-	r.version()
-	p := Progress{Offset: Offset(r.int64()) + NoOffset, Epoch: r.uvarint(), Owned: r.bool(), CommittedUnixMs: r.varint()}
+	named := len(b) > 0 && b[0] == progressVersionOwner
+	if named {
+		r.b = b[1:]
+	} else {
+		r.version()
+	}
+	p := Progress{Offset: Offset(r.int64()) + NoOffset, Epoch: r.uvarint()}
+	if named {
+		p.Owner = r.fixed64()
+		r.bad = r.bad || p.Owner <= OwnerUnnamed
+	} else if r.bool() {
+		p.Owner = OwnerUnnamed
+	}
+	p.CommittedUnixMs = r.varint()
 	return p, r.end()
 }
 

@@ -29,7 +29,7 @@ func fillGroups(t testing.TB, s *Store) {
 	entries = entries[:0]
 	for i, g := range s.Groups() {
 		topic, _ := s.Topic(fmt.Sprint("t", i%manyTopics))
-		entries = append(entries, commandEntry(t, grant(g.ID, true, 0, topic.Queues...)))
+		entries = append(entries, commandEntry(t, grantTo(g.ID, uint64(i)<<32, topic.Queues...)))
 	}
 	apply(t, s, entries...)
 }

@@ -34,6 +34,15 @@ func grant(group uint64, owned bool, start int64, queues ...QueueID) *recordv1.C
 	return &recordv1.Command{Kind: &recordv1.Command_GrantQueues{GrantQueues: c}}
 }
 
+// grantTo grants to the owner with that number.
+func grantTo(group, owner uint64, queues ...QueueID) *recordv1.Command {
+	c := grant(group, true, 0, queues...)
+	for _, g := range c.GetGrantQueues().GetGrants() {
+		g.Owner = owner
+	}
+	return c
+}
+
 func commit(now int64, commits ...*recordv1.ProgressCommit) *recordv1.Command {
 	return &recordv1.Command{TimeUnixMs: now, Kind: &recordv1.Command_CommitProgress{CommitProgress: &recordv1.CommitProgress{Commits: commits}}}
 }
@@ -69,7 +78,7 @@ func TestProgressNeverGoesBack(t *testing.T) {
 	require.Equal(t, first, do(t, s, grant(g.ID, true, 3, 1)).Group.Generation)
 	p, ok := s.Progress(g.ID, 1)
 	require.True(t, ok)
-	require.Equal(t, Progress{Offset: 3, Epoch: first, Owned: true}, p)
+	require.Equal(t, Progress{Offset: 3, Epoch: first, Owner: OwnerUnnamed}, p)
 
 	o := do(t, s, commit(77, one(g.ID, 1, first, 7), one(g.ID, 1, first, 5), one(g.ID, 2, 0, 2), one(g.ID, 1, first, 11), one(g.ID, 9, first, 1), one(99, 1, first, 1), one(g.ID, 1, second, 9), one(g.ID, 1, 0, 9)))
 	codes := make([]string, 0, len(o.Progress))
@@ -79,7 +88,7 @@ func TestProgressNeverGoesBack(t *testing.T) {
 	require.Equal(t, []string{"", "", "", CodeOffsetTooHigh, CodeUnknownQueue, CodeUnknownGroup, CodeStaleGeneration, CodeStaleGeneration}, codes)
 	require.Equal(t, Offset(7), o.Progress[1].Offset, "a late commit changes nothing")
 	p, _ = s.Progress(g.ID, 1)
-	require.Equal(t, Progress{Offset: 7, Epoch: first, Owned: true, CommittedUnixMs: 77}, p)
+	require.Equal(t, Progress{Offset: 7, Epoch: first, Owner: OwnerUnnamed, CommittedUnixMs: 77}, p)
 
 	// A new owner begins where the old one has come to, and the old one is fenced.
 	do(t, s, grant(g.ID, true, 0, 1))
@@ -100,6 +109,34 @@ func TestResetFences(t *testing.T) {
 	require.Equal(t, Offset(5), do(t, s, commit(2, one(g.ID, 1, second, 5))).Progress[0].Offset)
 	require.Equal(t, CodeUnknownQueue, do(t, s, reset(g.ID, 5, 0)).Progress[0].Code)
 	require.Equal(t, Offset(10), do(t, s, reset(g.ID, 1, 1_000)).Progress[0].Offset, "there is nothing above the end")
+}
+
+// TestOwnersAreKept: what a next leader is to know of an owner outlives commits, resets and
+// a restart, and goes with the owner.
+func TestOwnersAreKept(t *testing.T) {
+	fs := vfs.NewMem()
+	s := openIn(t, fs)
+	apply(t, s, createEntry(t, "orders", 2), batchEntry(t, batch.Stamp{Queue: 1}, 10))
+	g := do(t, s, createGroup("workers")).Group
+	owner := func(q QueueID) uint64 {
+		p, _ := s.Progress(g.ID, q)
+		return p.Owner
+	}
+	do(t, s, grantTo(g.ID, 1<<40, 1, 2))
+	require.Equal(t, uint64(1<<40), owner(2))
+	require.Empty(t, do(t, s, commit(1, one(g.ID, 1, g.Generation+1, 9))).Progress[0].Code)
+	do(t, s, reset(g.ID, 1, 4))
+	require.NoError(t, s.Close())
+	s = openIn(t, fs)
+	defer s.Abandon()
+	require.Equal(t, uint64(1<<40), owner(1))
+	do(t, s, grantTo(g.ID, 7, 1))
+	require.Equal(t, uint64(7), owner(1))
+	nobody := grantTo(g.ID, 7, 1)
+	nobody.GetGrantQueues().GetGrants()[0].Owned = false
+	do(t, s, nobody)
+	require.Equal(t, uint64(OwnerNobody), owner(1))
+	require.Equal(t, uint64(1<<40), owner(2))
 }
 
 func TestGroupsComeAndGo(t *testing.T) {
@@ -240,7 +277,10 @@ func (m *groupModel) grant(c *recordv1.GrantQueues) {
 		} else if !known {
 			p.Offset = NoOffset
 		}
-		p.Epoch, p.Owned = g.generation, grant.GetOwned()
+		p.Epoch, p.Owner = g.generation, 0
+		if grant.GetOwned() {
+			p.Owner = max(1, grant.GetOwner())
+		}
 		g.progress[q] = p
 	}
 }
@@ -312,7 +352,9 @@ func drawGroupCommand(rt *rapid.T, m *groupModel) *recordv1.Command {
 	case n == 4:
 		return &recordv1.Command{Kind: &recordv1.Command_DeleteTopic{DeleteTopic: &recordv1.DeleteTopic{Name: "logs"}}}
 	case n < 8:
-		return grant(id, rapid.Bool().Draw(rt, "owned"), offset, q)
+		c := grant(id, rapid.Bool().Draw(rt, "owned"), offset, q)
+		c.GetGrantQueues().GetGrants()[0].Owner = rapid.SampledFrom([]uint64{0, 1, 2, 1 << 63}).Draw(rt, "owner")
+		return c
 	case n < 10:
 		return reset(id, q, offset)
 	}
@@ -347,6 +389,7 @@ func TestGoldenGroups(t *testing.T) {
 	do(t, s, grant(g.ID, false, 0, 2))
 	do(t, s, commit(1_700_000_000_000, one(g.ID, 1, first, 7), one(g.ID, 2, second, 10), one(g.ID, 2, first, 10)))
 	do(t, s, createGroup("idle"))
+	do(t, s, grantTo(g.ID, 0xaf63dc4c8601ec8c, 2))
 	do(t, s, reset(g.ID, 2, 5))
 	do(t, s, &recordv1.Command{Kind: &recordv1.Command_PauseGroup{PauseGroup: &recordv1.PauseGroup{Name: "idle", Paused: true}}})
 	got := strings.Join(dump(t, s), "\n") + "\n"

@@ -8,7 +8,7 @@ import (
 )
 
 // TestWhatIsCountedIsSmall holds what the broker's limits count on: bytes in memory per
-// producer, window, delayed batch and half message.
+// producer, window, delayed batch, half message and progress of a consumer group.
 func TestWhatIsCountedIsSmall(t *testing.T) {
 	const many = 50_000
 	measure := func(what string, most int64, fill func() any) {
@@ -48,6 +48,14 @@ func TestWhatIsCountedIsSmall(t *testing.T) {
 			d.add(&delayed{id: i, due: int64(i)})
 		}
 		return &d
+	})
+	measure("progress", 96, func() any {
+		groups := newGroupTable()
+		st := groups.add(&Group{ID: 1, Name: "g"})
+		for q := range QueueID(many) {
+			groups.set(st, q, Progress{})
+		}
+		return groups
 	})
 	measure("half message", 108, func() any { // of 256, with the leader's 148
 		var t transactions

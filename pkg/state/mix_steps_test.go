@@ -169,7 +169,9 @@ func (m *mixer) group() {
 		p, _ := m.alone.Progress(g.ID, q)
 		m.add(commandEntry(m.t, commit(m.now(), one(g.ID, q, p.Epoch, m.offset(q).GetOffset()))))
 	default:
-		m.add(commandEntry(m.t, grant(g.ID, m.choose(4) > 0, m.offset(q).GetOffset(), q, m.queue(), m.queue())))
+		c := grant(g.ID, m.choose(4) > 0, m.offset(q).GetOffset(), q, m.queue(), m.queue())
+		c.GetGrantQueues().GetGrants()[0].Owner = uint64(m.choose(4)) << 40
+		m.add(commandEntry(m.t, c))
 	}
 }
 

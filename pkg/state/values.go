@@ -115,6 +115,16 @@ func (r *valueReader) fixed32() uint32 {
 	return v
 }
 
+func (r *valueReader) fixed64() uint64 {
+	if len(r.b) < 8 {
+		r.b, r.bad = nil, true
+		return 0
+	}
+	v := binary.LittleEndian.Uint64(r.b)
+	r.b = r.b[8:]
+	return v
+}
+
 func (r *valueReader) text() string {
 	n := r.uvarint()
 	if n > uint64(len(r.b)) {

@@ -283,8 +283,10 @@ type JoinRequest struct {
 	// static_queues are the ones that a member of a STATIC group wants.
 	StaticQueues []*TopicQueue `protobuf:"bytes,5,rep,name=static_queues,json=staticQueues,proto3" json:"static_queues,omitempty"`
 	Start        *GroupStart   `protobuf:"bytes,6,opt,name=start,proto3" json:"start,omitempty"`
-	// owned are the queues that the member owns by an earlier session: it keeps those that
-	// nobody else was given.
+	// owned are the queues that the member owns by an earlier session, with their epochs: it
+	// keeps those that nobody else was given. Others that were granted to its name it is given
+	// under a new epoch, as whoever comes by the name of a member is: an older process of that
+	// name is fenced.
 	Owned         []*OwnedQueue `protobuf:"bytes,7,rep,name=owned,proto3" json:"owned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -1381,7 +1381,10 @@ type QueueGrant struct {
 	// start is where the group begins in the queue if it has no progress there yet.
 	Start int64 `protobuf:"varint,2,opt,name=start,proto3" json:"start,omitempty"`
 	// owned is false where nobody owns the queue from now on.
-	Owned         bool `protobuf:"varint,3,opt,name=owned,proto3" json:"owned,omitempty"`
+	Owned bool `protobuf:"varint,3,opt,name=owned,proto3" json:"owned,omitempty"`
+	// owner is the number of the owner's name, by docs/format/state.md, so that a next leader
+	// knows for whom to keep the queue. 0: it is not said, or nobody.
+	Owner         uint64 `protobuf:"fixed64,4,opt,name=owner,proto3" json:"owner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1435,6 +1438,13 @@ func (x *QueueGrant) GetOwned() bool {
 		return x.Owned
 	}
 	return false
+}
+
+func (x *QueueGrant) GetOwner() uint64 {
+	if x != nil {
+		return x.Owner
+	}
+	return 0
 }
 
 // CommitProgress is what many consumers have finished, gathered to one entry.
@@ -2498,12 +2508,13 @@ const file_record_v1_record_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"W\n" +
 	"\vGrantQueues\x12\x19\n" +
 	"\bgroup_id\x18\x01 \x01(\x04R\agroupId\x12-\n" +
-	"\x06grants\x18\x02 \x03(\v2\x15.record.v1.QueueGrantR\x06grants\"S\n" +
+	"\x06grants\x18\x02 \x03(\v2\x15.record.v1.QueueGrantR\x06grants\"i\n" +
 	"\n" +
 	"QueueGrant\x12\x19\n" +
 	"\bqueue_id\x18\x01 \x01(\rR\aqueueId\x12\x14\n" +
 	"\x05start\x18\x02 \x01(\x03R\x05start\x12\x14\n" +
-	"\x05owned\x18\x03 \x01(\bR\x05owned\"E\n" +
+	"\x05owned\x18\x03 \x01(\bR\x05owned\x12\x14\n" +
+	"\x05owner\x18\x04 \x01(\x06R\x05owner\"E\n" +
 	"\x0eCommitProgress\x123\n" +
 	"\acommits\x18\x01 \x03(\v2\x19.record.v1.ProgressCommitR\acommits\"t\n" +
 	"\x0eProgressCommit\x12\x19\n" +
