@@ -51,13 +51,14 @@ type cluster struct {
 	nodes []*node
 }
 
-// testConfig is quick enough for tests and patient enough for a busy machine.
+// testConfig is quick enough for tests and patient enough for a busy machine: who dies is
+// noticed at once, and only who is silent for two seconds is deposed.
 func testConfig(t *testing.T, id string) Config {
 	t.Helper()
 	cfg := Config{
 		Node:    NodeConfig{ID: id, Data: t.TempDir()},
 		Listen:  ListenConfig{Client: "127.0.0.1:0", Peer: "127.0.0.1:0", HTTP: "127.0.0.1:0"},
-		Raft:    RaftConfig{Heartbeat: 50 * time.Millisecond, MaxHeartbeatLeak: 10},
+		Raft:    RaftConfig{Heartbeat: 50 * time.Millisecond, MaxHeartbeatLeak: 40},
 		Storage: StorageConfig{SegmentBytes: 16 * mebibyte, TailCacheBytes: mebibyte, StateCacheBytes: mebibyte},
 		Limits:  LimitsConfig{DrainTimeout: time.Second},
 		Topics:  TopicsConfig{DeleteGrace: -1},

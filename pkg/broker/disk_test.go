@@ -268,7 +268,10 @@ func TestFullLeaderHandsOver(t *testing.T) {
 // read. The leadership does not go in circles.
 func TestAllFullAndSomebodyLeads(t *testing.T) {
 	disk := &fakeDisk{}
-	c := startCluster(t, 3, disk.config)
+	c := startCluster(t, 3, func(c *Config) {
+		disk.config(c)
+		c.Raft.MaxHeartbeatLeak = 10 // it waits for as long as some elections would take
+	})
 	leader, _ := c.leader()
 	queues := leader.createTopic("t", 1)
 	res := leader.publish(makeBatch(t, batch.Stamp{Queue: queues[0]}, "kept"))

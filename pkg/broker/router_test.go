@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -93,8 +94,10 @@ func TestDoubtIsNotForgotten(t *testing.T) {
 		"lost to the end":                {answers: []error{remote(CodeLeadershipLost)}, code: CodeLeadershipLost, outcome: "indefinite"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := testRouter(&script{answers: tc.answers, unsent: tc.unsent})
-			requireCode(t, r.create(t.Context(), !tc.once), tc.code, tc.outcome)
+			synctest.Test(t, func(t *testing.T) { // the hold is short
+				r := testRouter(&script{answers: tc.answers, unsent: tc.unsent})
+				requireCode(t, r.create(t.Context(), !tc.once), tc.code, tc.outcome)
+			})
 		})
 	}
 }
@@ -120,6 +123,7 @@ func TestDoubtReachesSingleBatches(t *testing.T) {
 	}{{[]error{nil}, false}, {[]error{remote(CodeLeadershipLost), nil}, true}} {
 		s := &script{answers: tc.answers}
 		r := testRouter(s)
+		r.hold = patience
 		r.view = func() leaderView { return leaderView{self: "n1", leader: "n1", master: true, serving: &leadership{}} }
 		resp, err := atLeader(t.Context(), r, "/publish", true, &brokerv1.PublishRequest{},
 			func(context.Context, *leadership, *brokerv1.PublishRequest) (*brokerv1.PublishResponse, error) {
@@ -132,6 +136,10 @@ func TestDoubtReachesSingleBatches(t *testing.T) {
 }
 
 func TestWaitingRequestsAreBounded(t *testing.T) {
+	synctest.Test(t, testWaitingRequestsAreBounded) // the hold is short
+}
+
+func testWaitingRequestsAreBounded(t *testing.T) {
 	s := &script{answers: []error{remote(CodeNotLeader)}}
 	r := testRouter(s)
 	r.room = newBudget(LimitsConfig{MaxPendingProposals: 1, MaxPendingBytes: kibibyte})

@@ -121,7 +121,7 @@ func other(nodes []*node, not *node) *node {
 // to ask; the wrong handles and groups are told apart.
 func TestTransactionsExpire(t *testing.T) {
 	n := startSingle(t, func(c *Config) {
-		c.Transactions = TransactionConfig{CheckAfter: 10 * time.Millisecond, CheckInterval: 10 * time.Millisecond, MaxChecks: 3, ExpireAfter: 400 * time.Millisecond}
+		c.Transactions = TransactionConfig{CheckAfter: 10 * time.Millisecond, CheckInterval: 10 * time.Millisecond, MaxChecks: 3, ExpireAfter: 1500 * time.Millisecond} // three questions are answered before that
 	})
 	queue := n.createTopic("t", 1)[0]
 	group, lonely := n.group("shop"), n.group("bank")
@@ -139,7 +139,7 @@ func TestTransactionsExpire(t *testing.T) {
 		n.putOff(asked, false) // nobody has asked again
 	}
 	require.Eventually(t, func() bool { return n.b.store.Waiting().Transactions == 0 }, patience, time.Millisecond)
-	require.GreaterOrEqual(t, time.Since(began), 390*time.Millisecond)
+	require.GreaterOrEqual(t, time.Since(began), 1490*time.Millisecond)
 	for _, handle := range []string{asked, silent} {
 		_, err := n.end(handle, true)
 		requireCode(t, err, CodeTransactionEnded, "definite")

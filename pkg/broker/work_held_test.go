@@ -59,7 +59,8 @@ func TestHeldMessageKeepsNoBatch(t *testing.T) {
 		}
 		require.Less(t, w.mu.held, batches*1000)
 	}))
-	require.Less(t, heap()-before, batches/2, "MiB")
+	// What else the broker does has tens of mebibytes for a moment.
+	require.Eventually(t, func() bool { return heap()-before < batches/2 }, patience, 10*time.Millisecond, "MiB")
 }
 
 // TestBatchIsReadOnceForManyMessages: messages that come again, and are not in memory any
@@ -81,16 +82,24 @@ func TestBatchIsReadOnceForManyMessages(t *testing.T) {
 		return got
 	}
 	first := all()
-	n.nack(0, receiptsOf(first)...)
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	again := all()
-	runtime.ReadMemStats(&after)
-	require.Equal(t, valuesOf(first), valuesOf(again))
-	for _, m := range again {
-		require.Equal(t, uint32(2), m.GetAttempt())
+	// What else the broker does may take memory meanwhile: then it is looked at again.
+	for receipts, attempt := receiptsOf(first), uint32(2); ; attempt++ {
+		n.nack(0, receipts...)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		again := all()
+		runtime.ReadMemStats(&after)
+		require.Equal(t, valuesOf(first), valuesOf(again))
+		for _, m := range again {
+			require.Equal(t, attempt, m.GetAttempt())
+		}
+		took := int(after.TotalAlloc-before.TotalAlloc) >> 20
+		if took < 32 {
+			break
+		}
+		require.Less(t, attempt, uint32(5), "%d MiB for less than one that was read", took)
+		receipts = receiptsOf(again)
 	}
-	require.Less(t, int(after.TotalAlloc-before.TotalAlloc)>>20, 32, "MiB for less than one that was read")
 }
 
 // TestReadingForAnAnswerIsBounded: of large messages that are not in memory no more are
