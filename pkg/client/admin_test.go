@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -140,18 +141,20 @@ func TestDoubtIsRemembered(t *testing.T) {
 		"until it is refused":  {Code: CodeUnknownTopic},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cl := newCluster(t, 1).client()
-			tries := 0
-			err := cl.invoke(within(t, 100*time.Millisecond), harmless, func(context.Context, grpc.ClientConnInterface) error {
-				if tries++; tries == 1 {
-					return errNoAnswer
+			synctest.Test(t, func(t *testing.T) { // there is little time for another try
+				cl := newCluster(t, 1).client()
+				tries := 0
+				err := cl.invoke(within(t, 100*time.Millisecond), harmless, func(context.Context, grpc.ClientConnInterface) error {
+					if tries++; tries == 1 {
+						return errNoAnswer
+					}
+					return last
+				})
+				var e *Error
+				if !errors.As(err, &e) || e.Code != last.Code || !e.Indefinite || last.Indefinite {
+					t.Errorf("got %+v", err)
 				}
-				return last
 			})
-			var e *Error
-			if !errors.As(err, &e) || e.Code != last.Code || !e.Indefinite || last.Indefinite {
-				t.Errorf("got %+v", err)
-			}
 		})
 	}
 }

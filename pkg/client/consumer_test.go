@@ -29,7 +29,7 @@ func newConsumer(t *testing.T, c *cluster, cfg ConsumerConfig) *Consumer {
 // expect reads the messages of queue 0 from number from up to but not including to.
 func expect(t *testing.T, cs *Consumer, from, to int) {
 	t.Helper()
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, patience)
 	for i := from; i < to; i++ {
 		m, err := cs.Next(ctx)
 		if err != nil {
@@ -152,7 +152,7 @@ func TestSkippedOffsetsAreAnError(t *testing.T) {
 	cs := newConsumer(t, c, ConsumerConfig{})
 	expect(t, cs, 0, 20)
 	for range 2 { // the error stays
-		if _, err := cs.Next(within(t, 10*time.Second)); !errors.Is(err, ErrSkipped) {
+		if _, err := cs.Next(within(t, patience)); !errors.Is(err, ErrSkipped) {
 			t.Fatalf("got %v", err)
 		}
 	}
@@ -169,7 +169,7 @@ func TestDamageThatStaysIsAnError(t *testing.T) {
 	c.mu.pulls = func(int) pullAction { return pullDamaged }
 	cs := newConsumer(t, c, ConsumerConfig{})
 	expect(t, cs, 0, 5)
-	if _, err := cs.Next(within(t, 10*time.Second)); !errors.Is(err, ErrCorruptBatch) {
+	if _, err := cs.Next(within(t, patience)); !errors.Is(err, ErrCorruptBatch) {
 		t.Fatalf("got %v", err)
 	}
 }
@@ -182,13 +182,13 @@ func TestStartOffsets(t *testing.T) {
 	latest := newConsumer(t, c, ConsumerConfig{From: Latest()})
 	c.fill("t", 0, 100, 10, 10, batch.None)
 	expect(t, latest, 100, 110)
-	if _, err := newConsumer(t, c, ConsumerConfig{From: Offset(1000)}).Next(within(t, 10*time.Second)); !errors.Is(err, ErrOffsetTooHigh) {
+	if _, err := newConsumer(t, c, ConsumerConfig{From: Offset(1000)}).Next(within(t, patience)); !errors.Is(err, ErrOffsetTooHigh) {
 		t.Errorf("offset above the end: %v", err)
 	}
 	c.mu.Lock()
 	c.mu.queues[c.mu.topics["t"][0]].first = 20
 	c.mu.Unlock()
-	if _, err := newConsumer(t, c, ConsumerConfig{From: Offset(3)}).Next(within(t, 10*time.Second)); !errors.Is(err, ErrOffsetTooLow) {
+	if _, err := newConsumer(t, c, ConsumerConfig{From: Offset(3)}).Next(within(t, patience)); !errors.Is(err, ErrOffsetTooLow) {
 		t.Errorf("offset below the first: %v", err)
 	}
 	expect(t, newConsumer(t, c, ConsumerConfig{}), 20, 110)
@@ -251,7 +251,7 @@ func TestPollManyQueues(t *testing.T) {
 	cs := newConsumer(t, c, ConsumerConfig{Queues: []int{2, 0}})
 	next := map[int]int64{}
 	for next[0] < 100 || next[2] < 100 {
-		messages, err := cs.Poll(within(t, 10*time.Second), 50)
+		messages, err := cs.Poll(within(t, patience), 50)
 		if err != nil || len(messages) == 0 || len(messages) > 50 {
 			t.Fatalf("%d messages, %v", len(messages), err)
 		}
@@ -272,7 +272,7 @@ func TestConsumerCloseEndsNext(t *testing.T) {
 	c.topic("t", 1)
 	cs := newConsumer(t, c, ConsumerConfig{})
 	c.tasks.Go(func() error { return cs.Close() })
-	if _, err := cs.Next(within(t, 10*time.Second)); !errors.Is(err, ErrClosed) {
+	if _, err := cs.Next(within(t, patience)); !errors.Is(err, ErrClosed) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -289,7 +289,7 @@ func TestConsumeFromDeletedTopic(t *testing.T) {
 	if err := cs.Seek(0, 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := cs.Next(within(t, 10*time.Second)); !errors.Is(err, ErrUnknownTopic) {
+	if _, err := cs.Next(within(t, patience)); !errors.Is(err, ErrUnknownTopic) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -316,7 +316,7 @@ func TestConsumerOfClosedClient(t *testing.T) {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("got %v", err)
 		}
-	case <-within(t, 10*time.Second).Done():
+	case <-within(t, patience).Done():
 		t.Fatal("Consumer hangs")
 	}
 }
@@ -328,7 +328,7 @@ func TestErrorBelongsToItsQueue(t *testing.T) {
 	c.fill("t", 0, 0, 10, 5, batch.None)
 	cs := newConsumer(t, c, ConsumerConfig{})
 	for range 10 {
-		if _, err := cs.Next(within(t, 10*time.Second)); err != nil {
+		if _, err := cs.Next(within(t, patience)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -339,7 +339,7 @@ func TestErrorBelongsToItsQueue(t *testing.T) {
 	}
 	fails := func() {
 		t.Helper()
-		if _, err := cs.Next(within(t, 10*time.Second)); !errors.Is(err, ErrOffsetTooHigh) {
+		if _, err := cs.Next(within(t, patience)); !errors.Is(err, ErrOffsetTooHigh) {
 			t.Fatalf("got %v", err)
 		}
 	}
@@ -438,7 +438,7 @@ func TestPullsHaveAConnectionOfTheirOwn(t *testing.T) {
 	}
 	publish := func() {
 		t.Helper()
-		if _, err := p.Publish(t.Context(), Message{Value: []byte("v")}).Get(within(t, 20*time.Second)); err != nil {
+		if _, err := p.Publish(t.Context(), Message{Value: []byte("v")}).Get(within(t, patience)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -451,7 +451,7 @@ func TestPullsHaveAConnectionOfTheirOwn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := cs.Next(within(t, 20*time.Second)); err != nil {
+		if _, err := cs.Next(within(t, patience)); err != nil {
 			t.Fatal(err)
 		}
 		if err := cs.Close(); err != nil {

@@ -2,7 +2,6 @@ package client
 
 import (
 	"testing"
-	"time"
 
 	"github.com/ledgermq/ledgermq/pkg/batch"
 	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
@@ -61,7 +60,7 @@ func TestBrokerWithoutFilters(t *testing.T) {
 	c.topic("t", 1)
 	c.fill("t", 0, 0, 10, 5, batch.None)
 	cs := newConsumer(t, c, ConsumerConfig{Filter: TagFilter("tag")})
-	if _, err := cs.Next(within(t, 10*time.Second)); CodeOf(err) != CodeUnimplemented {
+	if _, err := cs.Next(within(t, patience)); CodeOf(err) != CodeUnimplemented {
 		t.Error(err)
 	}
 }

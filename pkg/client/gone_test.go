@@ -4,7 +4,6 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
-	"time"
 )
 
 // TestForgottenProducerMayHaveStored: a batch that was sent and not answered may be
@@ -23,14 +22,14 @@ func TestForgottenProducerMayHaveStored(t *testing.T) {
 		return store
 	})
 	p := newProducer(t, c, ProducerConfig{})
-	_, err := publish(t, p, 0, 1)[0].Get(within(t, 30*time.Second))
+	_, err := publish(t, p, 0, 1)[0].Get(within(t, patience))
 	if e := asError(err); err == nil || e.Code != CodeUnknownProducer || !e.Indefinite {
 		t.Errorf("got %v", err)
 	}
 	if got := c.values("t", 0); len(got) != 1 {
 		t.Errorf("%d messages stored, want 1", len(got))
 	}
-	if _, err := publish(t, p, 1, 1)[0].Get(within(t, 30*time.Second)); err != nil {
+	if _, err := publish(t, p, 1, 1)[0].Get(within(t, patience)); err != nil {
 		t.Errorf("the next message: %v", err)
 	}
 }
@@ -47,7 +46,7 @@ func TestDeletedTopicFailsFutures(t *testing.T) {
 		clear(c.mu.queues)
 		c.mu.Unlock()
 		for _, r := range publish(t, p, 10, 10) {
-			_, err := r.Get(within(t, 10*time.Second))
+			_, err := r.Get(within(t, patience))
 			var e *Error
 			if !errors.As(err, &e) || e.Code != CodeUnknownQueue || e.Indefinite {
 				t.Fatalf("got %v", err)

@@ -19,7 +19,7 @@ func nameOfOdd(seed uint64) string {
 // failure waits for the error of a future.
 func failure(t *testing.T, r *Result) *Error {
 	t.Helper()
-	_, err := r.Get(within(t, 20*time.Second))
+	_, err := r.Get(within(t, patience))
 	var e *Error
 	if !errors.As(err, &e) {
 		t.Fatalf("got %v", err)

@@ -41,7 +41,7 @@ func publish(t *testing.T, p *Producer, from, n int) []*Result {
 // queue, at the offsets that their receipts tell.
 func checkStored(t *testing.T, c *cluster, p *Producer, results []*Result) {
 	t.Helper()
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, patience)
 	queues := make([][]string, p.Queues())
 	for i, r := range results {
 		q := i % p.Queues()
@@ -130,7 +130,7 @@ func publishUnknown(t *testing.T, c *cluster, p *Producer) {
 // stored; one that failed indefinitely is stored at most once.
 func checkHistory(t *testing.T, c *cluster, p *Producer, results []*Result) {
 	t.Helper()
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, patience)
 	outcomes := make([]error, len(results))
 	for i, r := range results {
 		_, outcomes[i] = r.Get(ctx)
@@ -269,27 +269,29 @@ func TestNaturalBatching(t *testing.T) {
 }
 
 func TestMemoryIsBounded(t *testing.T) {
-	c := newCluster(t, 1)
-	c.topic("t", 1)
-	c.setScript(func(int) action { return hold })
-	p := newProducer(t, c, ProducerConfig{MaxBufferedBytes: 4096})
-	var results []*Result
-	ctx := within(t, 100*time.Millisecond)
-	for {
-		r := p.Publish(ctx, Message{Value: []byte(fmt.Sprintf("m%06d", len(results)))})
-		if ctx.Err() != nil {
-			if _, err := r.Get(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
-				t.Fatalf("blocked Publish ended with %v", err)
+	synctest.Test(t, func(t *testing.T) { // the time in which it is filled is short
+		c := newCluster(t, 1)
+		c.topic("t", 1)
+		c.setScript(func(int) action { return hold })
+		p := newProducer(t, c, ProducerConfig{MaxBufferedBytes: 4096})
+		var results []*Result
+		ctx := within(t, 100*time.Millisecond)
+		for {
+			r := p.Publish(ctx, Message{Value: []byte(fmt.Sprintf("m%06d", len(results)))})
+			if ctx.Err() != nil {
+				if _, err := r.Get(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+					t.Fatalf("blocked Publish ended with %v", err)
+				}
+				break
 			}
-			break
+			results = append(results, r)
 		}
-		results = append(results, r)
-	}
-	if n := len(results); n < 10 || n > 4096/7 {
-		t.Errorf("%d messages fitted into 4096 bytes", n)
-	}
-	close(c.release)
-	checkStored(t, c, p, results)
+		if n := len(results); n < 10 || n > 4096/7 {
+			t.Errorf("%d messages fitted into 4096 bytes", n)
+		}
+		close(c.release)
+		checkStored(t, c, p, results)
+	})
 }
 
 func TestMessageTooLarge(t *testing.T) {
@@ -301,7 +303,7 @@ func TestMessageTooLarge(t *testing.T) {
 	huge := p.Publish(t.Context(), Message{Value: make([]byte, 9<<20)}) // above gRPC's limit, too
 	more := publish(t, p, 0, 100)
 	for _, r := range []*Result{big, huge} {
-		_, err := r.Get(within(t, 10*time.Second))
+		_, err := r.Get(within(t, patience))
 		var e *Error
 		if !errors.Is(err, ErrMessageTooLarge) || !errors.As(err, &e) || e.Indefinite {
 			t.Fatalf("got %v", err)
@@ -310,7 +312,7 @@ func TestMessageTooLarge(t *testing.T) {
 	if _, err := p.Publish(t.Context(), Message{Value: make([]byte, 17<<20)}).Get(t.Context()); !errors.Is(err, ErrMessageTooLarge) {
 		t.Errorf("got %v", err)
 	}
-	ctx := within(t, 10*time.Second)
+	ctx := within(t, patience)
 	for i, r := range more {
 		if _, err := r.Get(ctx); err != nil {
 			t.Fatalf("message %d after a refused one: %v", i, err)
@@ -388,37 +390,41 @@ func TestUnknownTopic(t *testing.T) {
 
 // TestDeliveryTimeout: what was sent is in doubt, what was not is not.
 func TestDeliveryTimeout(t *testing.T) {
-	c := newCluster(t, 1)
-	c.topic("t", 1)
-	c.setScript(func(int) action { return hold })
-	p := newProducer(t, c, ProducerConfig{MaxInFlightBatches: 1, AckTimeout: 100 * time.Millisecond, DeliveryTimeout: 300 * time.Millisecond})
-	first := publish(t, p, 0, 1)
-	_, err := first[0].Get(within(t, 10*time.Second))
-	var e *Error
-	if !errors.As(err, &e) || e.Code != CodeDeliveryTimeout || !e.Indefinite {
-		t.Fatalf("sent message: %v", err)
-	}
-	close(c.release)
-	later := publish(t, p, 1, 50)
-	for _, r := range later {
-		if _, err := r.Get(within(t, 10*time.Second)); err != nil {
-			t.Fatalf("message after the timeout: %v", err)
+	synctest.Test(t, func(t *testing.T) { // what comes after has as little time
+		c := newCluster(t, 1)
+		c.topic("t", 1)
+		c.setScript(func(int) action { return hold })
+		p := newProducer(t, c, ProducerConfig{MaxInFlightBatches: 1, AckTimeout: 100 * time.Millisecond, DeliveryTimeout: 300 * time.Millisecond})
+		first := publish(t, p, 0, 1)
+		_, err := first[0].Get(within(t, patience))
+		var e *Error
+		if !errors.As(err, &e) || e.Code != CodeDeliveryTimeout || !e.Indefinite {
+			t.Fatalf("sent message: %v", err)
 		}
-	}
-	checkHistory(t, c, p, append(first, later...))
+		close(c.release)
+		later := publish(t, p, 1, 50)
+		for _, r := range later {
+			if _, err := r.Get(within(t, patience)); err != nil {
+				t.Fatalf("message after the timeout: %v", err)
+			}
+		}
+		checkHistory(t, c, p, append(first, later...))
+	})
 }
 
 func TestUnsentMessageTimesOutDefinitely(t *testing.T) {
-	c := newCluster(t, 1)
-	c.topic("t", 1)
-	p := newProducer(t, c, ProducerConfig{DeliveryTimeout: 100 * time.Millisecond})
-	checkStored(t, c, p, publish(t, p, 0, 1))
-	c.kill("n1:1")
-	_, err := publish(t, p, 1, 1)[0].Get(within(t, 10*time.Second))
-	var e *Error
-	if !errors.As(err, &e) || e.Code != CodeDeliveryTimeout {
-		t.Fatalf("got %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) { // the first message has as little time
+		c := newCluster(t, 1)
+		c.topic("t", 1)
+		p := newProducer(t, c, ProducerConfig{DeliveryTimeout: 100 * time.Millisecond})
+		checkStored(t, c, p, publish(t, p, 0, 1))
+		c.kill("n1:1")
+		_, err := publish(t, p, 1, 1)[0].Get(within(t, patience))
+		var e *Error
+		if !errors.As(err, &e) || e.Code != CodeDeliveryTimeout {
+			t.Fatalf("got %v", err)
+		}
+	})
 }
 
 func TestCloseFlushes(t *testing.T) {
@@ -426,7 +432,7 @@ func TestCloseFlushes(t *testing.T) {
 	c.topic("t", 2)
 	p := newProducer(t, c, ProducerConfig{Linger: time.Hour})
 	results := publish(t, p, 0, 100)
-	if err := p.Close(within(t, 10*time.Second)); err != nil {
+	if err := p.Close(within(t, patience)); err != nil {
 		t.Fatal(err)
 	}
 	checkStored(t, c, p, results)
@@ -457,7 +463,7 @@ func TestFlushSendsWhatLingers(t *testing.T) {
 	c.topic("t", 1)
 	p := newProducer(t, c, ProducerConfig{Linger: time.Hour})
 	results := publish(t, p, 0, 10)
-	if err := p.Flush(within(t, 10*time.Second)); err != nil {
+	if err := p.Flush(within(t, patience)); err != nil {
 		t.Fatal(err)
 	}
 	checkStored(t, c, p, results)
@@ -469,7 +475,7 @@ func TestPartitioning(t *testing.T) {
 	p := newProducer(t, c, ProducerConfig{})
 	seen := map[int]bool{}
 	for range 8 { // one batch each: in turn
-		rec, err := p.Publish(t.Context(), Message{Value: []byte("x")}).Get(within(t, 10*time.Second))
+		rec, err := p.Publish(t.Context(), Message{Value: []byte("x")}).Get(within(t, patience))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -479,7 +485,7 @@ func TestPartitioning(t *testing.T) {
 		t.Errorf("messages without a key went to queues %v only", seen)
 	}
 	for key, want := range map[string]int{"": 1, "a": 0, "b": 1, "order-17": 0} {
-		rec, err := p.Publish(t.Context(), Message{Key: []byte(key)}).Get(within(t, 10*time.Second))
+		rec, err := p.Publish(t.Context(), Message{Key: []byte(key)}).Get(within(t, patience))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -32,7 +32,7 @@ func TestDelayedMessagesHaveABatchEach(t *testing.T) {
 	c := newCluster(t, 3)
 	c.topic("orders", 2)
 	cl := c.client()
-	p, err := cl.Producer(within(t, 10*time.Second), ProducerConfig{Topic: "orders", Linger: time.Minute})
+	p, err := cl.Producer(within(t, patience), ProducerConfig{Topic: "orders", Linger: time.Minute})
 	require.NoError(t, err)
 	at := time.UnixMilli(time.Now().Add(time.Hour).UnixMilli())
 	var delayed, plain []*Result
@@ -41,7 +41,7 @@ func TestDelayedMessagesHaveABatchEach(t *testing.T) {
 		plain = append(plain, p.Publish(t.Context(), Message{Key: []byte("k"), Value: []byte("now")}))
 		delayed = append(delayed, p.Publish(t.Context(), Message{Key: []byte("k"), Value: []byte("later"), DeliverAt: at}))
 	}
-	require.NoError(t, p.Flush(within(t, 10*time.Second)))
+	require.NoError(t, p.Flush(within(t, patience)))
 	handles := map[string]bool{}
 	for _, r := range delayed {
 		receipt, err := r.Get(t.Context())
@@ -71,7 +71,7 @@ func TestDelayedMessagesHaveABatchEach(t *testing.T) {
 	c.mu.Unlock()
 	for h := range handles {
 		c.leadNext() // the recall finds the leader
-		require.NoError(t, p.Recall(within(t, 10*time.Second), h))
-		require.ErrorIs(t, p.Recall(within(t, 10*time.Second), h), ErrNotWaiting)
+		require.NoError(t, p.Recall(within(t, patience), h))
+		require.ErrorIs(t, p.Recall(within(t, patience), h), ErrNotWaiting)
 	}
 }

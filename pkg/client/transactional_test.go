@@ -98,7 +98,7 @@ func TestTransactions(t *testing.T) {
 	c := newCluster(t, 3)
 	c.topic("orders", 1)
 	cl := c.client()
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, patience)
 	answers := make(chan Decision, 1)
 	asked := make(chan Message, 1000)
 	tp, err := cl.Transactional(ctx, TransactionalConfig{
@@ -164,7 +164,7 @@ func TestEndedIsDefinite(t *testing.T) {
 		c.mu.Lock()
 		c.mu.ends = []error{lost, codeError(codes.FailedPrecondition, code, map[string]string{"outcome": "definite"})}
 		c.mu.Unlock()
-		offset, err := tp.End(within(t, 20*time.Second), "t-1-1", Commit)
+		offset, err := tp.End(within(t, patience), "t-1-1", Commit)
 		require.Equal(t, int64(-1), offset)
 		var e *Error
 		require.ErrorAs(t, err, &e)

@@ -115,8 +115,8 @@ func (c *cluster) config(id member.ID, fresh bool) Config {
 		Dir: c.dirs[id], Fresh: fresh, ClusterID: "test", Group: "g0", ID: id, Incarnation: "dir-" + string(id) + strings.Repeat("'", c.lives[id]),
 		Peers: c.addrs, ClientAddr: "client-" + string(id), Logger: testLogger(id), Registerer: prometheus.NewRegistry(),
 		Log: commitlog.Config{SegmentBytes: 4 << 20},
-		// Patient, so that a busy machine deposes nobody by chance.
-		Member: member.Config{MaxHeartBeatLeak: 8},
+		// Patient, so that a busy machine deposes nobody by chance; who dies is noticed at once.
+		Member: member.Config{MaxHeartBeatLeak: 25},
 	}
 	if c.tune != nil {
 		c.tune(&cfg)
