@@ -4,7 +4,7 @@ import "fmt"
 
 // PurgeBefore deletes the oldest segments whose entries are all below i. What
 // remains begins at a segment's first entry, at or below i. The active segment
-// is never deleted. It waits for a Sync in flight, but no Sync waits for files that are
+// is never deleted, nor is one as long as the damaged header of the next can only be made from it. It waits for a Sync in flight, but no Sync waits for files that are
 // being deleted, which takes milliseconds each. Errors: ErrFailed, ErrClosed.
 func (l *Log) PurgeBefore(i Index) error {
 	l.purging <- struct{}{}
@@ -69,6 +69,9 @@ func (l *Log) dropLocked(i Index) ([]*segment, []*patch, error) {
 		return nil, nil, err
 	}
 	n := max(segmentOf(l.mu.segments, min(i, l.mu.durable.index+1)), 0)
+	for n > 0 && l.mu.segments[n].w.headless {
+		n-- // the next Open needs what stands before it
+	}
 	if n == 0 {
 		return nil, nil, nil
 	}

@@ -66,6 +66,7 @@ func (r *recovery) rebuildHeader(n int) error {
 	r.log.cfg.Logger.Error("commit log segment has a damaged header: its neighbours say what it held",
 		"path", seg.path, "error", seg.broken)
 	seg.segmentHeader, seg.broken, seg.w.scarred = h, nil, true
+	seg.w.headless = n > 0
 	if n == 0 && seg.base > 0 { // the next start needs it, too
 		delete(r.outlines, seg.base)
 		seg.w.outlined = true

@@ -38,6 +38,7 @@ type segment struct {
 		end      tip   // the last entry, once another segment follows
 		outlined bool  // its outline has its name
 		scarred  bool  // damage was met in it: Open is to read it
+		headless bool  // its header is damaged, and was made from what stands before it
 		unread   error // what of it Open could not read, if anything
 	}
 

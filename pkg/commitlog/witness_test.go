@@ -95,3 +95,34 @@ func TestWitnessIsNotBelieved(t *testing.T) {
 		require.ErrorIs(t, err, commitlog.ErrFaulty)
 	}
 }
+
+// A damaged header is made from what stands before its segment. A purge must not take that away:
+// the next Open would refuse a log of which nothing is missing.
+func TestPurgeKeepsWhatADamagedHeaderIsMadeFrom(t *testing.T) {
+	for name, hurt := range map[string]func(fs *crashfs.FS, path string) bool{
+		"rot":        func(fs *crashfs.FS, path string) bool { return fs.Flip(path, 33, 1) },
+		"unreadable": func(fs *crashfs.FS, path string) bool { return fs.Spoil(path, 0, true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs, all := outlinedLog(t)
+			files := segmentFiles(fs)
+			base := make([]Index, len(files))
+			for n, path := range files {
+				base[n], _ = commitlog.ParseSegmentName(path)
+			}
+			require.True(t, hurt(fs, files[2]))
+			l := mustOpen(t, tolerant(fs))
+			require.NoError(t, l.PurgeBefore(base[2]))
+			require.NoError(t, l.Close())
+			l = mustOpen(t, tolerant(fs))
+			require.Equal(t, base[1], l.Begin())
+			require.Empty(t, l.Faulty())
+			require.True(t, equalEntries(mustEntries(t, l), all[base[1]:]))
+			require.NoError(t, l.PurgeBefore(base[3]))
+			require.NoError(t, l.Close())
+			l = mustOpen(t, config(fs))
+			require.Equal(t, base[3], l.Begin())
+			require.True(t, equalEntries(mustEntries(t, l), all[base[3]:]))
+		})
+	}
+}
