@@ -33,9 +33,8 @@ func damageIndex(err error, from Index) Index {
 // makes it faulty, so that everything around it can be read. It reads the whole
 // segment. False: it changed nothing, and the read's error stands.
 func (l *Log) markDamage(plan *readPlan, why error) bool {
-	unread := isUnreadable(why)
 	if plan.patch != nil {
-		return l.cfg.TolerateDamage && l.dropPatch(plan.patch, !unread)
+		return l.cfg.TolerateDamage && l.markPatch(plan, why)
 	}
 	// A crash may come at any time from now on: what was found must be found again.
 	if err := l.distrust(plan.segment); err != nil || !l.cfg.TolerateDamage {
@@ -45,23 +44,34 @@ func (l *Log) markDamage(plan *readPlan, why error) bool {
 	if !ok {
 		return true // it is gone: ask again
 	}
-	var err error
-	if unread {
-		err = l.diskAnswers()
-	}
+	err := l.diskAnswers(why)
 	if err == nil {
 		look.scanner.segment(&look.seg, look.end.pos, &look.end)
 		l.reportUnread(plan.path, &look.scanner.window)
 		err = errors.Join(look.scanner.err, look.scanner.refused)
 	}
-	if errors.Is(err, os.ErrClosed) {
-		return true
-	}
 	if err != nil {
-		l.cfg.Logger.Error("commit log: what is damaged cannot be told", "path", plan.path, "error", err)
-		return false
+		return l.cannotTell(plan, err)
 	}
 	return l.endLook(plan.segment, look)
+}
+
+// cannotTell is markDamage where what is damaged cannot be told. True: the files were closed
+// meanwhile, ask again.
+func (l *Log) cannotTell(plan *readPlan, why error) bool {
+	if errors.Is(why, os.ErrClosed) {
+		return true
+	}
+	l.cfg.Logger.Error("commit log: what is damaged cannot be told", "path", plan.path, "error", why)
+	return false
+}
+
+// markPatch is markDamage for a repair file.
+func (l *Log) markPatch(plan *readPlan, why error) bool {
+	if err := l.diskAnswers(why); err != nil {
+		return l.cannotTell(plan, err)
+	}
+	return l.dropPatch(plan.patch, !isUnreadable(why))
 }
 
 // dropPatch gives up a repair file that is damaged itself, and deletes it: what it

@@ -50,3 +50,13 @@ func TestLateLookKeepsTheRepair(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, good.Bytes, again.Bytes)
 }
+
+// The log is closed while a reader that has met a block which the disk cannot read asks whether
+// the disk reads anything.
+func TestClosedLogHasNoDisk(t *testing.T) {
+	l, err := Open(Config{Dir: t.TempDir() + "/log", ClusterID: "c", Group: "g", MemberID: "n1", SegmentBytes: 64 << 10, TolerateDamage: true})
+	require.NoError(t, err)
+	require.NoError(t, l.diskAnswers(sectorErrors[0]))
+	require.NoError(t, l.Close())
+	require.ErrorIs(t, l.diskAnswers(sectorErrors[0]), os.ErrClosed)
+}

@@ -195,6 +195,11 @@ func (r *recovery) loadPatches(names []string) {
 		}
 		path := filepath.Join(cfg.Dir, name)
 		p, err := loadPatch(cfg.FS, path)
+		if isUnreadable(err) {
+			if p, err = loadPatch(cfg.FS, path); err == nil {
+				r.log.reportHealed(path, 1)
+			}
+		}
 		if err != nil {
 			if errors.Is(err, errPatchDamaged) {
 				r.badPatches = append(r.badPatches, path)

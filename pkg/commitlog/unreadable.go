@@ -3,6 +3,7 @@ package commitlog
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 )
 
@@ -65,10 +66,17 @@ func (l *Log) reportHealed(path string, reads int) {
 	}
 }
 
-// diskAnswers says whether the disk can read at all: one sector that it cannot read is
-// damage, and a device that is gone is not.
-func (l *Log) diskAnswers() error {
+// diskAnswers says, after a read that has failed, whether the disk can read at all: one
+// sector that it cannot read is damage, and a device that is gone is not. After
+// other errors it does not ask. os.ErrClosed: the log, or the file, was closed meanwhile.
+func (l *Log) diskAnswers(why error) error {
+	if !isUnreadable(why) {
+		return nil
+	}
 	segments := l.segments()
+	if len(segments) == 0 {
+		return fmt.Errorf("read the newest segment: %w", os.ErrClosed)
+	}
 	active := segments[len(segments)-1]
 	if n, err := readFresh(active.file, alignedMemory(blockBytes), 0); n < blockBytes {
 		return fmt.Errorf("read %s: %w", active.path, err)

@@ -427,3 +427,48 @@ func TestTooManyUnreadableBlocks(t *testing.T) {
 		l.Abandon()
 	}
 }
+
+// A device that is gone makes no repair file unreadable either: the process ends.
+func TestNoDiskIsNoDamageOfARepairFile(t *testing.T) {
+	fs, all := plainLog(t)
+	require.NoError(t, damage(fs, segmentFiles(fs)[0], 4096+100))
+	l := mustOpen(t, tolerant(fs))
+	require.NoError(t, repairAll(l, all))
+	gone := true
+	fs.SetFault(func(c crashfs.Call) crashfs.Fault {
+		if gone && c.Op == crashfs.OpRead {
+			return crashfs.Fault{Err: syscall.EIO}
+		}
+		return crashfs.Fault{}
+	})
+	_, err := l.Read(0, 0, 1<<20)
+	require.ErrorIs(t, err, syscall.EIO)
+	require.ErrorIs(t, scrubAll(l), syscall.EIO)
+	gone = false
+	require.Empty(t, l.Faulty())
+	require.True(t, equalEntries(mustEntries(t, l), all))
+}
+
+// A repair file that is read at the second attempt is no damage: Open uses it.
+func TestRepairFileIsReadASecondTime(t *testing.T) {
+	fs, all := plainLog(t)
+	require.NoError(t, damage(fs, segmentFiles(fs)[0], 4096+100))
+	l := mustOpen(t, tolerant(fs))
+	require.NoError(t, repairAll(l, all))
+	require.NoError(t, l.Close())
+	tried := 0
+	for _, path := range fs.Files() {
+		if !strings.Contains(path, "repair-") {
+			continue
+		}
+		tried++
+		bad := badSectors{path, 0, 4096, 1, syscall.EIO}
+		disk := fs.Fork()
+		disk.SetFault(bad.hook)
+		l := mustOpen(t, tolerant(disk))
+		require.Zero(t, bad.reads)
+		require.Empty(t, l.Faulty())
+		require.True(t, equalEntries(mustEntries(t, l), all))
+	}
+	require.Positive(t, tried)
+}
