@@ -66,6 +66,7 @@ type cluster struct {
 		putOff    int
 		ends      []error           // what the next EndTransactions answer
 		waiting   map[string][]byte // batches with a delivery time, by handle
+		ended     map[string]int64  // transactions, by handle: the offset of what was committed, or -1
 		index     int64
 		lastID    uint64
 		lastQueue uint32
@@ -132,6 +133,7 @@ func newCluster(t reporter, n int) *cluster {
 	c.mu.topics = map[string][]uint32{}
 	c.mu.queues = map[uint32]*fakeQueue{}
 	c.mu.waiting = make(map[string][]byte)
+	c.mu.ended = make(map[string]int64)
 	c.mu.producers = map[uint64]*fakeProducer{}
 	c.mu.names = map[string]uint64{}
 	c.mu.requests = map[string]*brokerv1.RegisterProducerResponse{}

@@ -35,11 +35,17 @@ func (n *fakeNode) EndTransaction(_ context.Context, req *brokerv1.EndTransactio
 		return nil, err
 	}
 	b := n.c.mu.waiting[req.GetHandle()]
-	if b == nil {
+	switch base, ended := n.c.mu.ended[req.GetHandle()]; {
+	case ended && req.GetCommit() == (base >= 0): // it may be the second time that this is said
+		return &brokerv1.EndTransactionResponse{BaseOffset: base}, nil
+	case ended:
+		return nil, codeError(codes.FailedPrecondition, CodeTransactionEnded, map[string]string{"outcome": "definite"})
+	case b == nil:
 		return nil, codeError(codes.NotFound, CodeUnknownTransaction, map[string]string{"outcome": "definite"})
 	}
 	delete(n.c.mu.waiting, req.GetHandle())
 	if !req.GetCommit() {
+		n.c.mu.ended[req.GetHandle()] = -1
 		return &brokerv1.EndTransactionResponse{BaseOffset: -1}, nil
 	}
 	h, err := batch.ParseHeader(b)
@@ -49,6 +55,7 @@ func (n *fakeNode) EndTransaction(_ context.Context, req *brokerv1.EndTransactio
 	q := n.c.mu.queues[h.Queue]
 	n.c.mu.index++
 	q.batches = append(q.batches, fakeBatch{base: q.end, index: n.c.mu.index, term: n.c.mu.term, data: b})
+	n.c.mu.ended[req.GetHandle()] = q.end
 	q.end += int64(h.Count)
 	close(n.c.mu.arrived)
 	n.c.mu.arrived = make(chan struct{})
@@ -126,7 +133,11 @@ func TestTransactions(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, int64(0), offset)
 	require.NoError(t, dropped.Rollback(ctx))
-	require.ErrorIs(t, dropped.Rollback(ctx), ErrUnknownTransaction)
+	require.NoError(t, dropped.Rollback(ctx), "again")
+	_, err = dropped.Commit(ctx)
+	require.Equal(t, CodeTransactionEnded, CodeOf(err))
+	_, err = tp.End(ctx, "t-1-77", Commit)
+	require.ErrorIs(t, err, ErrUnknownTransaction)
 
 	begin("forgotten")
 	c.leadNext()
