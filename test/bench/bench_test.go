@@ -50,7 +50,7 @@ var workloads = []workload{
 	{name: "durability", seconds: 9, run: durability},
 	{name: "members", seconds: 16, run: members},
 	{name: "catch-up", seconds: 26, run: catchUp},
-	{name: "tail", seconds: 165, run: tail},
+	{name: "tail", seconds: 182, run: tail},
 	{name: "failover", seconds: 14, run: failover},
 	{name: "startup", seconds: 50, most: 1, run: startup},
 }

@@ -43,6 +43,7 @@ var causes = []cause{
 		filled: 64 << 20, base: "rolls",
 	},
 	{name: "scrub, 8 MiB/s", env: []string{"LEDGERMQ_STORAGE_SEGMENT_BYTES=256MiB", "LEDGERMQ_STORAGE_SCRUB_RATE=8MiB"}, filled: 1 << 30, restart: true},
+	{name: "scrub, 64 MiB/s", env: []string{"LEDGERMQ_STORAGE_SEGMENT_BYTES=256MiB", "LEDGERMQ_STORAGE_SCRUB_RATE=64MiB"}, filled: 1 << 30, restart: true},
 	{name: "scrub, 1 GiB/s", env: []string{"LEDGERMQ_STORAGE_SEGMENT_BYTES=256MiB", "LEDGERMQ_STORAGE_SCRUB_RATE=1GiB"}, filled: 1 << 30, restart: true},
 	{name: "keys, large tables", env: []string{"LEDGERMQ_LIMITS_MEMORY=4GiB"}, keys: true},
 	{name: "keys, small tables", env: []string{"LEDGERMQ_LIMITS_MEMORY=256MiB"}, keys: true, base: "keys, large tables"},
