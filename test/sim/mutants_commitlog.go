@@ -82,9 +82,8 @@ func commitlogMutants() []mutant {
 			broken: "if err := error(nil); err != nil {",
 		},
 		{
-			name: "torn tail left on disk", file: dir + "recover.go", layers: own,
-			old:    "if err := t.seg.file.WriteAt(pos, buf[:min(int64(len(buf)), t.end-pos)]); err != nil {",
-			broken: "if err := error(nil); err != nil {",
+			name: "torn tail left on disk", file: dir + "recover_end.go", layers: own,
+			old: "return t.clear()", broken: "return nil",
 		},
 		{
 			name: "recovery syncs what it found without writing it again", file: dir + "harden.go", layers: thick,
