@@ -78,8 +78,9 @@ lint: ## gofumpt is clean, go vet, staticcheck
 	$(STATICCHECK) ./...
 
 .PHONY: test
+# Three packages at a time: most of what they do is wait, for elections and for disks.
 test: build ## every package, every kind of test in its short form (under 3 minutes on 2 cores)
-	$(GO) test -vet=off -short -count=$(COUNT) $$($(GO) list ./... | grep -vE '$(PROCESSES)')
+	$(GO) test -p 3 -vet=off -short -count=$(COUNT) $$($(GO) list ./... | grep -vE '$(PROCESSES)')
 	PROGRAMS=$(CURDIR)/bin $(GO) test -vet=off -short -count=$(COUNT) -p 1 $$($(GO) list ./... | grep -E '$(PROCESSES)')
 
 .PHONY: race

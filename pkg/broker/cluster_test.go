@@ -58,7 +58,7 @@ func testConfig(t *testing.T, id string) Config {
 	cfg := Config{
 		Node:    NodeConfig{ID: id, Data: t.TempDir()},
 		Listen:  ListenConfig{Client: "127.0.0.1:0", Peer: "127.0.0.1:0", HTTP: "127.0.0.1:0"},
-		Raft:    RaftConfig{Heartbeat: 50 * time.Millisecond, MaxHeartbeatLeak: 40},
+		Raft:    RaftConfig{Heartbeat: 50 * time.Millisecond, MaxHeartbeatLeak: 16},
 		Storage: StorageConfig{SegmentBytes: 16 * mebibyte, TailCacheBytes: mebibyte, StateCacheBytes: mebibyte},
 		Limits:  LimitsConfig{DrainTimeout: time.Second},
 		Topics:  TopicsConfig{DeleteGrace: -1},
