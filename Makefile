@@ -210,6 +210,7 @@ ci-long: SIM_MOST = 24000
 ci-long: CHAOS_SEED = 21
 ci-long: FUZZ_FOR = 2s
 ci-long: MIXED_SEED = 1
+ci-long: DEMO_FOR = 30s
 ci-long: lint race sim exhaustive crash chaos mixed e2e fuzz proto-lint mutants ## what ci adds to test, cheap to dear; the simulator for SIM_CI_FOR (240s)
 	$(GO) run ./cmd/broker demo --for $(DEMO_FOR)
 
