@@ -4,8 +4,9 @@ import "fmt"
 
 // PurgeBefore deletes the oldest segments whose entries are all below i. What
 // remains begins at a segment's first entry, at or below i. The active segment
-// is never deleted, nor is one as long as the damaged header of the next can only be made from it. It waits for a Sync in flight, but no Sync waits for files that are
-// being deleted, which takes milliseconds each. Errors: ErrFailed, ErrClosed.
+// is never deleted, nor is one while the damaged header of the next can only be made
+// from it. It waits for a Sync in flight, but no Sync waits for files that are being
+// deleted, which takes milliseconds each. Errors: ErrFailed, ErrClosed.
 func (l *Log) PurgeBefore(i Index) error {
 	l.purging <- struct{}{}
 	defer func() { <-l.purging }()
