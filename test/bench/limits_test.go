@@ -106,6 +106,58 @@ func (s *session) sequentialWrites(bytes int64) {
 	s.rep.disk = res.Metrics[figures.MBPerS] * 1e6
 }
 
+// standstillFrom is from when on a clock that jumps has stood still: a thread that shares two
+// cores waits less.
+const standstillFrom = 5 * time.Millisecond
+
+// standstills watches the clock while three writers sync blocks. A machine whose processors
+// are rationed, as a container with a CPU limit is, stands still as a whole once its ration
+// is used up, often at the end of each tenth of a second. That is in the p99 of every
+// workload then, and no broker can do anything about it.
+func (s *session) standstills(d time.Duration) {
+	t := s.t
+	s.measure("standstills, 3 writers of 4 KiB", 0, func(res *figures.Result) {
+		var g errgroup.Group
+		var files []*os.File
+		for i := range 3 {
+			f, err := scratchFile(filepath.Join(t.TempDir(), strconv.Itoa(i)), 16<<20)
+			require.NoError(t, err)
+			defer f.Close()
+			files = append(files, f)
+		}
+		began := time.Now()
+		end := began.Add(d)
+		for _, f := range files {
+			g.Go(func() error { return syncBlocks(f, end) })
+		}
+		var still, longest time.Duration
+		for last := began; last.Before(end); {
+			now := time.Now()
+			if gap := now.Sub(last); gap >= standstillFrom {
+				still, longest = still+gap, max(longest, gap)
+			}
+			last = now
+		}
+		require.NoError(t, g.Wait())
+		res.Metrics["stood_still"] = still.Seconds() / d.Seconds()
+		res.Metrics["longest_standstill_ms"] = longest.Seconds() * 1e3
+	})
+}
+
+// syncBlocks overwrites a file of 16 MiB until then, and syncs each block.
+func syncBlocks(f *os.File, end time.Time) error {
+	buf := aligned(block)
+	for at := int64(0); time.Now().Before(end); at += block {
+		if _, err := f.WriteAt(buf, at%(16<<20)); err != nil {
+			return err
+		}
+		if err := unix.Fdatasync(int(f.Fd())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // grpcStream sends mebibytes through one stream to a receiver that drops them.
 func (s *session) grpcStream(bytes int64) {
 	t := s.t

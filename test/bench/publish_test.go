@@ -27,6 +27,7 @@ func messages(size int) int64 {
 // limits is what the machine itself can do.
 func limits(s *session) {
 	s.syncLatency(share(2000))
+	s.standstills(time.Duration(share(2000)) * time.Millisecond)
 	s.sequentialWrites(share(512) << 20)
 	s.grpcStream(share(2048) << 20)
 	for _, size := range []int{1024, 128} {
