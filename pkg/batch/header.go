@@ -12,6 +12,9 @@ const (
 	// MaxBatchBytes bounds a whole batch, header included, both as it travels and
 	// with its records uncompressed. Brokers are configured to less.
 	MaxBatchBytes = 16 << 20
+	// MaxPublishedBytes bounds what producers publish, likewise. It is less, so that a
+	// broker has room for headers of its own in a message that it moves: a dead letter.
+	MaxPublishedBytes = MaxBatchBytes - 4<<10
 	// MaxRecords bounds the records of one batch.
 	MaxRecords = 1 << 17
 	// MaxTimestamp bounds timestamps and delivery times, in Unix milliseconds: the

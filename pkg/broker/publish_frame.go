@@ -92,6 +92,9 @@ func (p *publisher) check(h batch.Header, body []byte) *Error {
 	if len(body) > p.limit {
 		return errorf(CodeMessageTooLarge, "batch of %d bytes is above limits.max_batch_bytes, %d", len(body), p.limit)
 	}
+	if n := batch.HeaderBytes + int(h.RecordsBytes); n > batch.MaxPublishedBytes {
+		return errorf(CodeMessageTooLarge, "batch of %d bytes when it is unpacked is above %d", n, batch.MaxPublishedBytes)
+	}
 	if _, err := batch.Verify(body); err != nil {
 		return ownError(err)
 	}

@@ -32,6 +32,10 @@ const (
 	// pushBytes is room for one push of a peer: an entry of the largest size and
 	// whatever goes along with it.
 	pushBytes = 32 * mebibyte
+	// answerBytes is room for one answer, and what clients take: a message of the largest
+	// size and some that follow it. It depends on no limit of ours: what was stored when
+	// those were higher, or is larger when unpacked, is delivered all the same.
+	answerBytes = 32 * mebibyte
 )
 
 // The services of grpc.health.v1.
@@ -47,7 +51,7 @@ func (b *Broker) serverOptions(receive Size) []grpc.ServerOption {
 	l := b.cfg.Limits
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(int(receive)),
-		grpc.MaxSendMsgSize(int(max(l.MaxPullBytes, l.MaxBatchBytes)*2 + messageOverhead)),
+		grpc.MaxSendMsgSize(int(answerBytes)),
 		grpc.MaxConcurrentStreams(uint32(l.MaxStreams)),
 		grpc.MaxHeaderListSize(uint32(16 * kibibyte)),
 		grpc.ConnectionTimeout(10 * time.Second),

@@ -155,7 +155,7 @@ func (w *workQueues) copyDead(ctx context.Context, q *workQueue, to state.QueueI
 	if s := w.store.Work(q.workKey.group, q.queue, at, 1); len(s) > 0 {
 		attempts = s[0].Attempts
 	}
-	body, err := w.copyOf(&r.record, to, deadHeadersOf(q, at, attempts, w.now()))
+	body, err := w.copyOf(r, to, deadHeadersOf(q, at, attempts, w.now()))
 	if err != nil {
 		return nil, fmt.Errorf("copy offset %d: %w", at, err)
 	}
@@ -250,16 +250,17 @@ func deadHeadersOf(q *workQueue, at state.Offset, attempts int, now time.Time) [
 	}
 }
 
-// copyOf makes a batch of one message, with other headers about its death. A message that is
-// too large with them, or has too many headers, gives up headers of its own, the last first.
-func (w *workQueues) copyOf(r *batch.Record, to state.QueueID, dead []batch.RecordHeader) ([]byte, error) {
-	own := slices.DeleteFunc(slices.Clone(r.Headers), func(h batch.RecordHeader) bool { return strings.HasPrefix(h.Key, deadHeaders) })
-	builder, err := batch.NewBuilder(batch.BuilderConfig{RecordBytes: batch.MaxBatchBytes, Codec: w.codec})
+// copyOf makes a batch of one message, packed as that was, with other headers about its death.
+// A message that is too large with them, or has too many headers, gives up headers of its own,
+// the last first.
+func (w *workQueues) copyOf(r *workRecord, to state.QueueID, dead []batch.RecordHeader) ([]byte, error) {
+	own := slices.DeleteFunc(slices.Clone(r.record.Headers), func(h batch.RecordHeader) bool { return strings.HasPrefix(h.Key, deadHeaders) })
+	builder, err := batch.NewBuilder(batch.BuilderConfig{RecordBytes: batch.MaxBatchBytes, Compression: r.packed, Codec: w.codec})
 	if err != nil {
 		return nil, err
 	}
 	for {
-		record := *r
+		record := r.record
 		record.Headers = append(slices.Clone(dead), own...)
 		if err = builder.Append(&record); err == nil {
 			return builder.Build(batch.Stamp{Queue: uint32(to)})

@@ -26,6 +26,7 @@ type workRecord struct {
 	index  int64
 	term   int64
 	size   int
+	packed batch.Compression // of the batch that it came in
 }
 
 // readRecords reads messages of a queue from an offset on, at least one if there is any.
@@ -34,7 +35,8 @@ func (w *workQueues) readRecords(ctx context.Context, q queue, from state.Offset
 }
 
 // readWanted reads the batches of a queue that begin with the one of an offset, and keeps
-// those of their messages that are wanted.
+// those of their messages that are wanted: of one batch at least, and of no further ones
+// once they have that many bytes.
 func (w *workQueues) readWanted(ctx context.Context, q queue, from state.Offset, limit int, want func(state.Offset) bool) ([]*workRecord, error) {
 	turns := w.puller.filters.turns // so many look into batches at a time, and no more are unpacked
 	if err := turns.Acquire(ctx, 1); err != nil {
@@ -48,12 +50,19 @@ func (w *workQueues) readWanted(ctx context.Context, q queue, from state.Offset,
 	}
 	defer got.release()
 	var all []*workRecord
+	size, counted := 0, 0
 	for i, info := range got.infos {
 		if all, err = w.decode(all, q, info, got.batches[i].bytes, want); err != nil {
 			if len(all) > 0 {
 				return all, nil // what stands before it first
 			}
 			return nil, err
+		}
+		for ; counted < len(all); counted++ {
+			size += all[counted].size
+		}
+		if size >= limit { // batches may unpack to a thousand times what was read
+			break
 		}
 	}
 	return all, nil
@@ -68,7 +77,7 @@ func (w *workQueues) decode(all []*workRecord, q queue, info *brokerv1.BatchInfo
 		if want(offset) {
 			all = append(all, &workRecord{
 				offset: offset, record: rec.Clone(), size: recordOverhead + batch.RecordSize(&rec),
-				stored: info.GetAppendTimeUnixMs(), index: info.GetLedgerIndex(), term: info.GetTerm(),
+				packed: reader.Header().Compression, stored: info.GetAppendTimeUnixMs(), index: info.GetLedgerIndex(), term: info.GetTerm(),
 			})
 		}
 	}

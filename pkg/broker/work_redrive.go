@@ -148,7 +148,7 @@ func (w *workQueues) planRedrive(ctx context.Context, g *state.Group, v workView
 		return moving{}, nil
 	}
 	to := t.Queues[number]
-	body, err := w.copyOf(&record.record, to, nil)
+	body, err := w.copyOf(record, to, nil)
 	return moving{offset: at, to: to, body: body}, err
 }
 

@@ -272,7 +272,7 @@ func (p *Producer) newBatchLocked(q *outQueue, now time.Time) (*outBatch, error)
 	}
 	var err error
 	b.builder, err = batch.NewBuilder(batch.BuilderConfig{
-		MaxBytes: b.bound, RecordBytes: batch.MaxBatchBytes,
+		MaxBytes: b.bound, RecordBytes: batch.MaxPublishedBytes,
 		Compression: p.cfg.Compression, Codec: p.c.codec,
 	})
 	return b, err

@@ -45,10 +45,10 @@ type ProducerConfig struct {
 	// once, and a message that two starts publish is two messages.
 	Name string
 	// MaxBatchBytes closes a batch that has grown to it; default DefaultBatchBytes, at most
-	// 16 MiB.
+	// 16 MiB - 4 KiB.
 	MaxBatchBytes int
 	// MaxMessageBytes bounds one message with all its fields; default and at most
-	// 16 MiB. The brokers may be configured to less and refuse with MESSAGE_TOO_LARGE.
+	// 16 MiB - 4 KiB. The brokers may be configured to less and refuse with MESSAGE_TOO_LARGE.
 	MaxMessageBytes int
 	// MaxInFlightBatches is how many batches of one queue are under way before
 	// messages gather for the next one; default and at most 5, which the brokers
@@ -77,7 +77,7 @@ type ProducerConfig struct {
 
 func (cfg ProducerConfig) withDefaults() ProducerConfig {
 	setDefault(&cfg.MaxBatchBytes, DefaultBatchBytes)
-	setDefault(&cfg.MaxMessageBytes, batch.MaxBatchBytes)
+	setDefault(&cfg.MaxMessageBytes, batch.MaxPublishedBytes)
 	setDefault(&cfg.MaxInFlightBatches, dedupWindow)
 	setDefault(&cfg.MaxInFlightBytes, 8<<20)
 	setDefault(&cfg.MaxBufferedBytes, 32<<20)
@@ -100,10 +100,10 @@ func (cfg ProducerConfig) validate() error {
 		return errorf(CodeInvalidConfig, "no topic given")
 	case len(cfg.Name) > maxNameBytes || !utf8.ValidString(cfg.Name):
 		return errorf(CodeInvalidConfig, "Name has %d bytes, want UTF-8 of at most %d", len(cfg.Name), maxNameBytes)
-	case cfg.MaxBatchBytes < 2*batch.HeaderBytes || cfg.MaxBatchBytes > batch.MaxBatchBytes:
-		return errorf(CodeInvalidConfig, "MaxBatchBytes is %d, want %d to %d", cfg.MaxBatchBytes, 2*batch.HeaderBytes, batch.MaxBatchBytes)
-	case cfg.MaxMessageBytes < 1 || cfg.MaxMessageBytes > batch.MaxBatchBytes:
-		return errorf(CodeInvalidConfig, "MaxMessageBytes is %d, want 1 to %d", cfg.MaxMessageBytes, batch.MaxBatchBytes)
+	case cfg.MaxBatchBytes < 2*batch.HeaderBytes || cfg.MaxBatchBytes > batch.MaxPublishedBytes:
+		return errorf(CodeInvalidConfig, "MaxBatchBytes is %d, want %d to %d", cfg.MaxBatchBytes, 2*batch.HeaderBytes, batch.MaxPublishedBytes)
+	case cfg.MaxMessageBytes < 1 || cfg.MaxMessageBytes > batch.MaxPublishedBytes:
+		return errorf(CodeInvalidConfig, "MaxMessageBytes is %d, want 1 to %d", cfg.MaxMessageBytes, batch.MaxPublishedBytes)
 	case cfg.MaxInFlightBatches < 1 || cfg.MaxInFlightBatches > dedupWindow:
 		return errorf(CodeInvalidConfig, "MaxInFlightBatches is %d, want 1 to %d", cfg.MaxInFlightBatches, dedupWindow)
 	case cfg.MaxInFlightBytes < 1 || cfg.MaxBufferedBytes < 1:
