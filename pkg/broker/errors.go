@@ -139,7 +139,7 @@ var codeTable = [...]codeInfo{
 	{CodeInvalidHandle, codes.InvalidArgument, false, 0, "The handle is not one that an acknowledgement gave out.", "Use the handle as it came."},
 	{CodeInvalidFilter, codes.InvalidArgument, false, 0, "The filter cannot be read, or is above a limit. The message names the column.", "Correct it: docs/filters.md has the language and its limits."},
 	{CodeFilterTooCostly, codes.ResourceExhausted, false, 0, "A message would take more steps than one may to find out whether it matches the filter.", "Use a simpler filter, or go on behind the offset that the message names."},
-	{CodeLimitExceeded, codes.ResourceExhausted, false, 100 * time.Millisecond, "The request is above one of the broker's limits, which the message names.", "Ask for less, or raise the limit."},
+	{CodeLimitExceeded, codes.ResourceExhausted, false, 0, "The request is above one of the broker's limits, which the message names. With retry_after it is what is there at the moment that is too much.", "Ask for less, or raise the limit; with retry_after: try again then."},
 	{CodeInvalidGroupName, codes.InvalidArgument, false, 0, "The name of the consumer group is not 1 to 127 of a-z A-Z 0-9 . _ - or is \".\" or \"..\".", "Choose another name."},
 	{CodeUnknownGroup, codes.NotFound, false, 0, "There is no consumer group of this name.", "Check the name: `broker admin group list`. A group comes to be when its first consumer joins."},
 	{CodeGroupExists, codes.AlreadyExists, false, 0, "A consumer group of this name exists already.", "Use it, or choose another name."},
@@ -183,6 +183,14 @@ type Error struct {
 // errorf builds an Error with its code's own outcome.
 func errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Indefinite: code.info().indefinite}
+}
+
+// fullf says that a limit is reached by what is there at the moment, so that the same
+// request may go through a little later.
+func fullf(format string, args ...any) *Error {
+	e := errorf(CodeLimitExceeded, format, args...)
+	e.RetryAfter = 100 * time.Millisecond
+	return e
 }
 
 // wrap notes what led to the error; it is logged and never sent.

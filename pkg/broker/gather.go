@@ -91,7 +91,7 @@ func (p *gatherer[I]) enter(g *gathering[I]) error {
 	case len(g.items) > gatherItems:
 		return errorf(CodeLimitExceeded, "%d commits in one request, %d are possible", len(g.items), gatherItems)
 	case p.mu.size+len(g.items) > maxGathering:
-		return errorf(CodeLimitExceeded, "%d commits wait to be stored, the limit is %d", p.mu.size, maxGathering)
+		return fullf("%d commits wait to be stored, the limit is %d", p.mu.size, maxGathering)
 	}
 	p.mu.waiting = append(p.mu.waiting, g)
 	p.mu.size += len(g.items)

@@ -102,7 +102,7 @@ func (p *puller) await(ctx context.Context, q queue, offset state.Offset, limit 
 		return got, err
 	}
 	if !p.hold.enter() {
-		return pulled{}, errorf(CodeLimitExceeded, "too many pulls are waiting: see limits.max_held_pulls")
+		return pulled{}, fullf("too many pulls are waiting: see limits.max_held_pulls")
 	}
 	defer p.hold.leave()
 	return p.held(ctx, q, offset, limit, wait, ends)

@@ -70,7 +70,7 @@ func (s *filtering) open(f *brokerv1.Filter) (*pullFilter, error) {
 	}
 	weight := int64(e.Weight())
 	if !s.memory.TryAcquire(weight) {
-		return nil, errorf(CodeLimitExceeded, "the filters of all pulls would take more memory than limits.memory has for them")
+		return nil, fullf("the filters of all pulls would take more memory than limits.memory has for them")
 	}
 	return &pullFilter{shared: s, weight: weight, all: e.MatchesAll(), matcher: e.Matcher()}, nil
 }

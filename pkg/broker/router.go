@@ -111,7 +111,7 @@ func (r *router) target(ctx context.Context, view leaderView) (grpc.ClientConnIn
 // when the hold is over.
 func (r *router) wait(ctx context.Context, view leaderView, deadline <-chan time.Time, bytes int, err, last error) error {
 	if !r.room.tryAcquire(bytes) {
-		return errorf(CodeLimitExceeded, "too many requests wait for a leader: see limits.max_pending_proposals and limits.max_pending_bytes")
+		return fullf("too many requests wait for a leader: see limits.max_pending_proposals and limits.max_pending_bytes")
 	}
 	defer r.room.release(bytes)
 	r.held.Inc()

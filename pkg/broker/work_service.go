@@ -87,7 +87,7 @@ func (s *workService) receive(ctx context.Context, lead *leadership, req *broker
 		return nil, s.over(err)
 	}
 	if !p.hold.enter() {
-		return nil, errorf(CodeLimitExceeded, "too many pulls are waiting: see limits.max_held_pulls")
+		return nil, fullf("too many pulls are waiting: see limits.max_held_pulls")
 	}
 	defer p.hold.leave()
 	messages, err := s.queues.receive(ctx, r, wait)

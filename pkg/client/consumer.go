@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/ledgermq/ledgermq/pkg/batch"
@@ -99,6 +100,11 @@ type Consumer struct {
 	failed   error                // what Next returns for ever, until Seek
 	failedAt *fetcher             // whose queue must be sought then
 	share    int                  // MaxBytes is for so many queues
+	running  struct {
+		sync.Mutex
+		closed bool           // nothing new begins
+		all    sync.WaitGroup // fetchers and whoever looks for new queues
+	}
 }
 
 // Consumer makes a consumer. ctx bounds the look-up of the topic only. Errors are
@@ -144,12 +150,31 @@ func (c *Client) Consumer(ctx context.Context, cfg ConsumerConfig) (*Consumer, e
 func (cs *Consumer) start() error {
 	var refused error
 	for _, f := range cs.fetchers {
-		if err := cs.c.start(func(context.Context) error { return f.run(f.ctx) }); err != nil {
+		if err := cs.begin(f.ctx, f.run); err != nil {
 			refused = err
 			close(f.done)
 		}
 	}
 	return refused
+}
+
+// begin runs something that ends with the consumer, whose Close waits for it.
+func (cs *Consumer) begin(ctx context.Context, run func(context.Context) error) error {
+	r := &cs.running
+	r.Lock()
+	defer r.Unlock()
+	if r.closed {
+		return errConsumerClosed
+	}
+	r.all.Add(1)
+	err := cs.c.start(func(context.Context) error {
+		defer r.all.Done()
+		return run(ctx)
+	})
+	if err != nil {
+		r.all.Done()
+	}
+	return err
 }
 
 // Next returns the next message: in order within each queue, queues in the order
@@ -395,9 +420,10 @@ func (cs *Consumer) Ranges(ctx context.Context) ([]QueueRange, error) {
 // Close ends fetching. Next returns ErrClosed from then on.
 func (cs *Consumer) Close() error {
 	cs.cancel(errConsumerClosed)
-	for _, f := range cs.fetchers {
-		<-f.done
-	}
+	cs.running.Lock()
+	cs.running.closed = true
+	cs.running.Unlock()
+	cs.running.all.Wait()
 	return nil
 }
 

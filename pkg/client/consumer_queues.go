@@ -14,16 +14,16 @@ const lookTimeout = 3 * time.Second
 // this consumer's.
 func (cs *Consumer) follow(ids []uint32) error {
 	cs.grown = make(chan *Topic, 1)
-	return cs.c.start(func(context.Context) error {
+	return cs.begin(cs.ctx, func(ctx context.Context) error {
 		tick := time.NewTicker(cs.cfg.TopicRefresh)
 		defer tick.Stop()
 		for {
 			select {
-			case <-cs.ctx.Done():
+			case <-ctx.Done():
 				return nil
 			case <-tick.C:
 			}
-			looking, cancel := context.WithTimeout(cs.ctx, lookTimeout)
+			looking, cancel := context.WithTimeout(ctx, lookTimeout)
 			topic, err := cs.c.Admin().DescribeTopic(looking, cs.cfg.Topic)
 			cancel()
 			switch {
@@ -55,7 +55,7 @@ func (cs *Consumer) grow(topic *Topic) error {
 func (cs *Consumer) add(queue int, id uint32, at int64, paused bool) error {
 	f := newFetcher(cs, queue, id, at)
 	f.mu.paused = paused
-	if err := cs.c.start(func(context.Context) error { return f.run(f.ctx) }); err != nil {
+	if err := cs.begin(f.ctx, f.run); err != nil {
 		return err
 	}
 	i, _ := slices.BinarySearch(cs.cfg.Queues, queue)

@@ -323,6 +323,11 @@ func transient(code Code) bool {
 	return false
 }
 
+// passes tells whether the same request may go through a little later.
+func passes(e *Error) bool {
+	return transient(e.Code) || e.Code == CodeLimitExceeded && e.RetryAfter > 0
+}
+
 // fatal tells whether an error condemns everything that would be asked of these brokers.
 func fatal(code Code) bool {
 	return code == CodeUnauthenticated || code == CodePermissionDenied || code == CodeUnimplemented

@@ -192,12 +192,10 @@ func (f *fetcher) passes(e *Error, w wishes, lasted time.Duration) bool {
 		return lasted < internalTimeout
 	case CodeOffsetTooHigh:
 		return w.next <= f.seenEnd && lasted < behindTimeout
-	case CodeLimitExceeded:
-		return e.RetryAfter > 0
 	case CodeTopicDeleted:
 		return f.cs.group != ""
 	}
-	return transient(e.Code)
+	return passes(e)
 }
 
 // surrender hands an error to the user and waits until he wants something else.

@@ -91,7 +91,7 @@ func (w *WorkConsumer) Receive(ctx context.Context, limit int) ([]*Delivery, err
 			return nil, context.Cause(w.ctx)
 		case err == nil:
 			wait = pacer{}
-		case !errors.As(err, &e) || !transient(e.Code) && e.Code != CodeTooManyInFlight:
+		case !errors.As(err, &e) || !passes(e) && e.Code != CodeTooManyInFlight:
 			return nil, err
 		default:
 			wait.pause(ctx, w.c.router.route(), e)

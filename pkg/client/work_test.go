@@ -199,3 +199,35 @@ func TestOffsetGroupIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestFullBrokerIsAskedAgain: a limit that is reached for a moment ends no consumer, one that
+// the request itself is above does.
+func TestFullBrokerIsAskedAgain(t *testing.T) {
+	for retry, want := range map[string]int{"200": 3, "0": 1} {
+		c, w := workCluster(t, 3)
+		calls := 0
+		c.work.mu.Lock()
+		c.work.mu.script = func(call string) error {
+			if call != "receive" {
+				return nil
+			}
+			if calls++; calls == 2 {
+				return codeError(codes.ResourceExhausted, CodeLimitExceeded, map[string]string{"outcome": "definite", "retry_after_ms": retry})
+			}
+			return nil
+		}
+		c.work.mu.Unlock()
+		ctx, cancel := context.WithCancel(t.Context())
+		handled := 0
+		err := w.Handle(ctx, 1, func(context.Context, *Delivery) error {
+			if handled++; handled == 3 {
+				cancel()
+			}
+			return nil
+		})
+		cancel()
+		if handled != want || want < 3 && CodeOf(err) != CodeLimitExceeded {
+			t.Errorf("retry after %s ms: Handle ended with %v after %d messages, want %d", retry, err, handled, want)
+		}
+	}
+}
