@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -37,7 +38,12 @@ type node struct {
 	pulls *grpc.ClientConn
 	life  context.Context // done when the broker is not asked any more
 	stop  context.CancelFunc
-	mu    struct {
+	// patience is how long a request may take.
+	patience time.Duration
+	// closed is set when the connections are: those of a broker that is forgotten go
+	// before those of the client.
+	closed atomic.Bool
+	mu     struct {
 		sync.Mutex
 		again context.CancelCauseFunc // ends the present watch stream
 	}
@@ -72,7 +78,7 @@ func newNode(cfg Config, buffers *buffer.Pool, addr string) (*node, error) {
 			return dial(ctx, addr)
 		}))
 	}
-	n := &node{addr: addr}
+	n := &node{addr: addr, patience: cfg.RequestTimeout}
 	for _, conn := range []**grpc.ClientConn{&n.conn, &n.pulls} {
 		var err error
 		if *conn, err = grpc.NewClient("passthrough:///"+addr, options...); err != nil {
@@ -84,8 +90,11 @@ func newNode(cfg Config, buffers *buffer.Pool, addr string) (*node, error) {
 	return n, nil
 }
 
-// close ends the connections that there are.
+// close ends the connections that there are, once.
 func (n *node) close() error {
+	if n.closed.Swap(true) {
+		return nil
+	}
 	var errs []error
 	for _, conn := range []*grpc.ClientConn{n.conn, n.pulls} {
 		if conn != nil {
@@ -97,10 +106,22 @@ func (n *node) close() error {
 
 // run watches until ctx is done or the broker is forgotten.
 func (n *node) run(ctx context.Context, tell func(context.Context, report)) error {
-	ctx, cancel := context.WithCancel(ctx)
+	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(n.life, cancel)()
-	return n.watch(ctx, tell)
+	if err := n.watch(watching, tell); err != nil || n.life.Err() == nil {
+		return err
+	}
+	// A request that was sent to it may still be answered. After that nobody asks it again,
+	// and its connections, which gRPC would go on making, are of no use.
+	last := time.NewTimer(2 * n.patience)
+	defer last.Stop()
+	select {
+	case <-ctx.Done(): // the client closes what it has
+		return nil
+	case <-last.C:
+		return n.close()
+	}
 }
 
 // watch keeps a WatchLeader stream to the broker and hands on what it says.

@@ -42,11 +42,19 @@ func (s *session) unseenLocked(frames []sentFrame) {
 	}
 }
 
-// apartLocked condemns the batch of a frame that was too large. If there are several, they
-// are sent one by one from now on, to see which it is.
+// apartLocked condemns the batch of a frame that was too large. If there are several, all that
+// are under way are sent one by one, to see which it is, and later frames are smaller.
 func (s *session) apartLocked(batches []*outBatch) {
 	if len(batches) > 1 {
-		s.p.mu.frameBytes = 1
+		size := 0
+		for _, b := range batches {
+			size += b.load
+		}
+		s.p.mu.frameBytes = max(1, size/2)
+		s.p.mu.apart = 0
+		for _, q := range s.p.queues {
+			s.p.mu.apart += len(q.flight)
+		}
 		return
 	}
 	batches[0].condemned = s.ending

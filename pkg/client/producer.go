@@ -31,6 +31,7 @@ type Producer struct {
 		spare      []*batch.Builder
 		limit      int      // the size of messages from which the brokers refuse them
 		frameBytes int      // a frame that has grown to it takes no further batch
+		apart      int      // so many frames that are answered have one batch each
 		inFlight   int      // bytes of sealed batches
 		who        identity // the newest one; the only one of a named producer
 		buffered   int      // messages not acknowledged

@@ -4,15 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
+
+	"github.com/ledgermq/ledgermq/pkg/buffer"
 )
 
 // TestRouteFollowsReports goes through what brokers say and whom the client then follows.
@@ -186,6 +191,38 @@ func TestTryUnderWayIsInDoubt(t *testing.T) {
 		})
 		if e := asError(err); tries != 2 || e.Code != CodeNotLeader || !e.Indefinite {
 			t.Errorf("after %d tries: %v", tries, err)
+		}
+	})
+}
+
+// A broker that is forgotten is dialled for as long as a request to it may be under way.
+func TestForgottenBrokerIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dials atomic.Int32
+		cfg := Config{Seeds: []string{"x:1"}, RequestTimeout: 5 * time.Second, Dialer: func(context.Context, string) (net.Conn, error) {
+			dials.Add(1)
+			return nil, errors.New("refused")
+		}}.withDefaults()
+		n, err := newNode(cfg, buffer.NewPool(), "gone:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var running errgroup.Group
+		running.Go(func() error { return n.run(ctx, func(context.Context, report) {}) })
+		time.Sleep(time.Second)
+		n.stop()
+		if time.Sleep(5 * time.Second); dials.Load() < 10 {
+			t.Errorf("%d dials: there is no test of anything", dials.Load())
+		}
+		time.Sleep(6 * time.Second)
+		before := dials.Load()
+		if time.Sleep(time.Hour); dials.Load() != before {
+			t.Errorf("%d dials after it was forgotten", dials.Load()-before)
+		}
+		cancel()
+		if err := errors.Join(running.Wait(), n.close()); err != nil {
+			t.Error(err)
 		}
 	})
 }

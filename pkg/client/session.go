@@ -145,7 +145,7 @@ func (s *session) gather(now time.Time) (batches []*outBatch, wait time.Duration
 	size := 0
 	for i := range p.queues {
 		q := p.queues[(s.turn+i)%len(p.queues)]
-		for size < p.mu.frameBytes {
+		for size < p.mu.frameBytes && (size == 0 || p.mu.apart == 0) {
 			if settling && q.sent >= q.doubts() {
 				break
 			}
@@ -272,6 +272,7 @@ func (s *session) answerLocked(resp *brokerv1.PublishStreamResponse, now time.Ti
 	s.frames[0] = sentFrame{}
 	s.frames = s.frames[1:]
 	s.heard = now
+	s.p.mu.apart = max(0, s.p.mu.apart-1)
 	for i, res := range resp.GetResults() {
 		b := batches[i]
 		if b.err != nil {

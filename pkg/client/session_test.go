@@ -9,6 +9,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
+
 	"github.com/ledgermq/ledgermq/pkg/batch"
 )
 
@@ -198,8 +200,23 @@ func TestTooLargeFrameIsTakenApart(t *testing.T) {
 	if first.err != nil || second.err != nil {
 		t.Fatalf("condemned: %v, %v", first.err, second.err)
 	}
-	if got := sendAll(t, &session{p: p}); len(got) != 1 {
-		t.Errorf("%d batches share a frame again", len(got))
+	s = &session{p: p}
+	for range 2 {
+		if got := sendAll(t, s); len(got) != 1 {
+			t.Errorf("%d batches share a frame again", len(got))
+		}
+		stored := &brokerv1.PublishStreamResponse{Frame: s.frames[0].number, Results: []*brokerv1.BatchResult{{}}}
+		if err := s.answer(stored, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := (first.load + second.load) / 2; p.mu.apart != 0 || p.mu.frameBytes != want {
+		t.Errorf("later frames have %d bytes, want %d, and %d one batch each", p.mu.frameBytes, want, p.mu.apart)
+	}
+	q.full = []*outBatch{batchFor(t, p, q, time.Now()), batchFor(t, p, q, time.Now())}
+	p.mu.frameBytes = maxFrameBytes
+	if got := sendAll(t, s); len(got) != 2 {
+		t.Errorf("%d batches in a frame, want both", len(got))
 	}
 }
 
