@@ -33,7 +33,8 @@ type Config struct {
 	// 0 means 64 MiB.
 	TailCacheBytes int64
 	// MaxGroupBytes bounds what one Sync writes. A single entry that is
-	// larger is a group of its own. 0 means 8 MiB.
+	// larger is a group of its own. 0 means 8 MiB, or half a segment if that is less: a
+	// segment grows for a larger group, by space that is not reserved.
 	MaxGroupBytes int64
 	// PageCache answers for durability with the page cache: Sync writes but
 	// does not fdatasync. A power cut then loses acknowledged entries.
@@ -74,7 +75,7 @@ func (c Config) withDefaults() Config {
 		c.TailCacheBytes = 64 << 20
 	}
 	if c.MaxGroupBytes == 0 {
-		c.MaxGroupBytes = 8 << 20
+		c.MaxGroupBytes = min(8<<20, c.SegmentBytes/2)
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now

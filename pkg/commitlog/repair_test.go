@@ -277,9 +277,9 @@ func TestFlippedRepairFile(t *testing.T) {
 func TestRepairedLogIsWhole(t *testing.T) {
 	fs := newFS()
 	l := mustOpen(t, config(fs))
-	appendN(t, l, 1, 3, 3000)
+	appendN(t, l, 1, 3, 2500)
 	mustSync(t, l)
-	appendN(t, l, 2, 3, 3000)
+	appendN(t, l, 2, 3, 2500)
 	mustSync(t, l)
 	all := mustEntries(t, l)
 	require.NoError(t, l.Close())
@@ -404,10 +404,13 @@ func TestStaleRepairFile(t *testing.T) {
 func forkedLog(t *testing.T) (fs *crashfs.FS, all, other [][]byte) {
 	t.Helper()
 	fs = newFS()
-	l := mustOpen(t, config(fs))
+	cfg := config(fs)
+	cfg.SegmentBytes *= 2 // all of it is in one
+	l := mustOpen(t, cfg)
 	appendN(t, l, 1, 2, 500)
 	mustSync(t, l)
-	fork := mustOpen(t, config(fs.Fork()))
+	cfg.FS = fs.Fork()
+	fork := mustOpen(t, cfg)
 	for n, log := range []*commitlog.Log{l, fork} {
 		appendN(t, log, 1, 1, 500+n)
 		mustSync(t, log)

@@ -103,3 +103,44 @@ func TestAnotherErrorOfTheNextSegmentIsFinal(t *testing.T) {
 	}
 	t.Fatal("the log never needed another segment")
 }
+
+// A file system without a block left gives what was reserved and no more. The log rolls to
+// the segment that is prepared: its seals have their room, also that of a pause, and so has
+// the largest group.
+func TestRollWithoutABlockLeft(t *testing.T) {
+	for name, fill := range map[string]func(t *testing.T, l *commitlog.Log){
+		"a seal after each group": func(t *testing.T, l *commitlog.Log) {
+			appendN(t, l, 1, 1, 100)
+			mustSync(t, l)
+			if segments, err := l.Segments(); err != nil || len(segments) == 1 {
+				require.NoError(t, l.Seal()) // it came to rest
+			}
+		},
+		"large groups": func(t *testing.T, l *commitlog.Log) {
+			appendN(t, l, 1, 9, 3000) // more than a segment has room for
+			mustSync(t, l)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := newFS()
+			cfg := config(fs)
+			cfg.MaxGroupBytes = 0 // as it comes
+			full := false
+			fs.SetFault(func(c crashfs.Call) crashfs.Fault {
+				if full && (c.Op == crashfs.OpPreallocate || c.Op == crashfs.OpWrite && c.Off+int64(c.Len) > cfg.SegmentBytes) {
+					return crashfs.Fault{Err: syscall.ENOSPC}
+				}
+				return crashfs.Fault{}
+			})
+			l := mustOpen(t, cfg)
+			require.NoError(t, l.PrepareSegment())
+			full = true
+			for rolled := false; !rolled; {
+				fill(t, l)
+				segments, err := l.Segments()
+				require.NoError(t, err)
+				rolled = len(segments) > 1
+			}
+		})
+	}
+}

@@ -85,11 +85,16 @@ func (l *Log) gather(maxBytes int64, together bool) (group, error) {
 	return g, nil
 }
 
-// isFull says that a group must go to the next segment: with a seal behind it, it does
+// sealRoom is what a group leaves free in its segment: a block for the seal when nothing comes
+// for a while, and one for that which says that there is a successor. On a full disk there
+// is none behind what was reserved.
+const sealRoom = 2 * blockBytes
+
+// isFull says that a group must go to the next segment: with its seals behind it, it does
 // not fit. One that has no entry of its own takes any group: its successor would have
 // the same name.
 func (s *segment) isFull(g *group) bool {
-	end := s.w.pos + blockBytes
+	end := s.w.pos + sealRoom
 	for _, p := range g.parts {
 		end += alignUp(groupHeaderBytes + p.bytes)
 	}
@@ -97,7 +102,7 @@ func (s *segment) isFull(g *group) bool {
 }
 
 // room is the largest payload of a frame that the segment still takes.
-func (s *segment) room() int64 { return s.size - s.w.pos - blockBytes - groupHeaderBytes }
+func (s *segment) room() int64 { return s.size - s.w.pos - sealRoom - groupHeaderBytes }
 
 // writeGroup writes and syncs one group of entries at the segment's end.
 func (l *Log) writeGroup(seg *segment, g *group) error {
