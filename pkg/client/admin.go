@@ -63,7 +63,7 @@ func (a *Admin) Status(ctx context.Context) ([]NodeStatus, error) {
 			resp, err := brokerv1.NewStatusServiceClient(n.conn).GetStatus(ctx, &brokerv1.GetStatusRequest{})
 			all[i] = NodeStatus{ID: r.ids[n.addr], Addr: n.addr}
 			if err != nil {
-				all[i].Err = fromRPC(ctx, err)
+				all[i].Err = certain(fromRPC(ctx, err))
 				return nil
 			}
 			all[i].Status, all[i].ID = resp, resp.GetStatus().GetId()

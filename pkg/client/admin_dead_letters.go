@@ -14,7 +14,7 @@ func (a *Admin) CreateWorkGroup(ctx context.Context, name string, policy WorkPol
 	req := &brokerv1.CreateGroupRequest{
 		Name: name, Assignment: brokerv1.GroupAssignment_GROUP_ASSIGNMENT_WORK, Work: policy.withDefaults().proto(), RequestId: newRequestID(),
 	}
-	return a.groupCall(ctx, func(ctx context.Context, s brokerv1.GroupServiceClient) error {
+	return a.groupCall(ctx, harmless, func(ctx context.Context, s brokerv1.GroupServiceClient) error {
 		_, err := s.CreateGroup(ctx, req)
 		return err
 	})
@@ -55,7 +55,7 @@ type DeadLetterPage struct {
 // with redriven also those that were put back. A group that never had any has none.
 func (a *Admin) DeadLetters(ctx context.Context, group string, from int64, limit int, redriven bool) (page DeadLetterPage, err error) {
 	req := &brokerv1.ListDeadLettersRequest{Group: group, Offset: from, Limit: int32(min(limit, maxReceive)), Redriven: redriven}
-	err = a.workCall(ctx, func(ctx context.Context, s brokerv1.WorkServiceClient) error {
+	err = a.workCall(ctx, reading, func(ctx context.Context, s brokerv1.WorkServiceClient) error {
 		resp, err := s.ListDeadLetters(ctx, req)
 		page = DeadLetterPage{Next: resp.GetNextOffset(), End: resp.GetEndOffset()}
 		for _, l := range resp.GetLetters() {
@@ -85,7 +85,7 @@ type Redriven struct {
 // that is asked for, and whoever leads: one that was is told as Before.
 func (a *Admin) RedriveDeadLetters(ctx context.Context, group string, offsets []int64, dryRun bool) (results []Redriven, err error) {
 	req := &brokerv1.RedriveDeadLettersRequest{Group: group, Offsets: offsets, DryRun: dryRun}
-	err = a.workCall(ctx, func(ctx context.Context, s brokerv1.WorkServiceClient) error {
+	err = a.workCall(ctx, harmlessOr(dryRun), func(ctx context.Context, s brokerv1.WorkServiceClient) error {
 		resp, err := s.RedriveDeadLetters(ctx, req)
 		results = nil
 		for _, r := range resp.GetResults() {
@@ -100,8 +100,8 @@ func (a *Admin) RedriveDeadLetters(ctx context.Context, group string, offsets []
 	return results, err
 }
 
-func (a *Admin) workCall(ctx context.Context, do func(context.Context, brokerv1.WorkServiceClient) error) error {
-	return a.c.invoke(ctx, harmless, func(ctx context.Context, cc grpc.ClientConnInterface) error {
+func (a *Admin) workCall(ctx context.Context, again repeat, do func(context.Context, brokerv1.WorkServiceClient) error) error {
+	return a.c.invoke(ctx, again, func(ctx context.Context, cc grpc.ClientConnInterface) error {
 		return do(ctx, brokerv1.NewWorkServiceClient(cc))
 	})
 }

@@ -57,7 +57,7 @@ type GroupQueue struct {
 
 // Groups returns all consumer groups by name.
 func (a *Admin) Groups(ctx context.Context) (groups []Group, err error) {
-	err = a.groupCall(ctx, func(ctx context.Context, s brokerv1.GroupServiceClient) error {
+	err = a.groupCall(ctx, reading, func(ctx context.Context, s brokerv1.GroupServiceClient) error {
 		resp, err := s.ListGroups(ctx, &brokerv1.ListGroupsRequest{})
 		groups = nil
 		for _, g := range resp.GetGroups() {
@@ -71,7 +71,7 @@ func (a *Admin) Groups(ctx context.Context) (groups []Group, err error) {
 // DescribeGroup returns a consumer group with its members and queues. Error: ErrUnknownGroup.
 func (a *Admin) DescribeGroup(ctx context.Context, name string) (*GroupDescription, error) {
 	d := &GroupDescription{}
-	err := a.groupCall(ctx, func(ctx context.Context, s brokerv1.GroupServiceClient) error {
+	err := a.groupCall(ctx, reading, func(ctx context.Context, s brokerv1.GroupServiceClient) error {
 		resp, err := s.DescribeGroup(ctx, &brokerv1.DescribeGroupRequest{Name: name})
 		*d = GroupDescription{Group: toGroup(resp.GetGroup())}
 		for _, m := range resp.GetMembers() {
@@ -123,7 +123,7 @@ func (a *Admin) ResetGroup(ctx context.Context, r Reset) (queues []QueueReset, e
 	default:
 		req.To = &brokerv1.ResetGroupRequest_Start{Start: r.To.message()}
 	}
-	err = a.groupCall(ctx, func(ctx context.Context, s brokerv1.GroupServiceClient) error {
+	err = a.groupCall(ctx, harmlessOr(r.DryRun), func(ctx context.Context, s brokerv1.GroupServiceClient) error {
 		resp, err := s.ResetGroup(ctx, req)
 		queues = nil
 		for _, q := range resp.GetQueues() {
@@ -138,7 +138,7 @@ func (a *Admin) ResetGroup(ctx context.Context, r Reset) (queues []QueueReset, e
 // consumers hold messages, only with force. Errors: ErrUnknownGroup, ErrGroupNotEmpty.
 func (a *Admin) DeleteGroup(ctx context.Context, name string, force bool) error {
 	req := &brokerv1.DeleteGroupRequest{Name: name, Force: force, RequestId: newRequestID()}
-	return a.groupCall(ctx, func(ctx context.Context, s brokerv1.GroupServiceClient) error {
+	return a.groupCall(ctx, harmless, func(ctx context.Context, s brokerv1.GroupServiceClient) error {
 		_, err := s.DeleteGroup(ctx, req)
 		return err
 	})
@@ -147,14 +147,14 @@ func (a *Admin) DeleteGroup(ctx context.Context, name string, force bool) error 
 // PauseGroup has the members of a consumer group stop reading, or go on. Error: ErrUnknownGroup.
 func (a *Admin) PauseGroup(ctx context.Context, name string, paused bool) error {
 	req := &brokerv1.PauseGroupRequest{Name: name, Paused: paused, RequestId: newRequestID()}
-	return a.groupCall(ctx, func(ctx context.Context, s brokerv1.GroupServiceClient) error {
+	return a.groupCall(ctx, harmless, func(ctx context.Context, s brokerv1.GroupServiceClient) error {
 		_, err := s.PauseGroup(ctx, req)
 		return err
 	})
 }
 
-func (a *Admin) groupCall(ctx context.Context, do func(context.Context, brokerv1.GroupServiceClient) error) error {
-	return a.c.invoke(ctx, harmless, func(ctx context.Context, cc grpc.ClientConnInterface) error {
+func (a *Admin) groupCall(ctx context.Context, again repeat, do func(context.Context, brokerv1.GroupServiceClient) error) error {
+	return a.c.invoke(ctx, again, func(ctx context.Context, cc grpc.ClientConnInterface) error {
 		return do(ctx, brokerv1.NewGroupServiceClient(cc))
 	})
 }

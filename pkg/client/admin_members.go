@@ -10,7 +10,7 @@ import (
 // broker that is asked does, which may know no leader.
 func (a *Admin) Members(ctx context.Context, local bool) (*brokerv1.ListMembersResponse, error) {
 	var group *brokerv1.ListMembersResponse
-	err := a.call(ctx, harmless, func(ctx context.Context, s brokerv1.AdminServiceClient) error {
+	err := a.call(ctx, reading, func(ctx context.Context, s brokerv1.AdminServiceClient) error {
 		var err error
 		group, err = s.ListMembers(ctx, &brokerv1.ListMembersRequest{Local: local})
 		return err

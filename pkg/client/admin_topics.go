@@ -246,7 +246,7 @@ func (a *Admin) ListAllTopics(ctx context.Context) ([]*Topic, error) { return a.
 
 func (a *Admin) listTopics(ctx context.Context, deleted bool) ([]*Topic, error) {
 	var topics []*Topic
-	err := a.call(ctx, harmless, func(ctx context.Context, s brokerv1.AdminServiceClient) error {
+	err := a.call(ctx, reading, func(ctx context.Context, s brokerv1.AdminServiceClient) error {
 		resp, err := s.ListTopics(ctx, &brokerv1.ListTopicsRequest{Deleted: deleted})
 		topics = nil
 		for _, t := range resp.GetTopics() {
@@ -270,7 +270,7 @@ func (a *Admin) DescribeTopicAndReaders(ctx context.Context, name string) (*Topi
 
 func (a *Admin) describeTopic(ctx context.Context, request *brokerv1.DescribeTopicRequest) (*Topic, error) {
 	var topic *Topic
-	err := a.call(ctx, harmless, func(ctx context.Context, s brokerv1.AdminServiceClient) error {
+	err := a.call(ctx, reading, func(ctx context.Context, s brokerv1.AdminServiceClient) error {
 		resp, err := s.DescribeTopic(ctx, request)
 		topic = toTopic(resp.GetTopic(), resp.GetQueues())
 		topic.Groups = resp.GetGroups()

@@ -139,17 +139,27 @@ func (c *Client) Leader() string {
 	return ""
 }
 
-// repeat says whether carrying out a request twice is harmless.
-type repeat bool
+// repeat says what it does to carry out a request twice.
+type repeat int
 
 const (
-	harmless repeat = true
-	harmful  repeat = false
+	harmful  repeat = iota
+	harmless        // it changes something, and once only
+	reading         // it changes nothing, so that its outcome is never in doubt
 )
+
+// harmlessOr is for a request that changes nothing when it is a dry run.
+func harmlessOr(dryRun bool) repeat {
+	if dryRun {
+		return reading
+	}
+	return harmless
+}
 
 // invoke makes one request, at the leader if it is known, and tries again after
 // errors that may pass until the context or RequestTimeout ends. What is harmful
-// to repeat is tried again only after errors that certainly did nothing.
+// to repeat is tried again only after errors that certainly did nothing, and a try that never
+// reached a broker did nothing.
 func (c *Client) invoke(ctx context.Context, again repeat, call func(context.Context, grpc.ClientConnInterface) error) error {
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
@@ -157,52 +167,54 @@ func (c *Client) invoke(ctx context.Context, again repeat, call func(context.Con
 		defer cancel()
 	}
 	var last *Error
-	maybe := false // some try may have done it
+	maybe := false // some try may have changed something
 	wait := pacer{}
 	for try := 0; ; try++ {
 		if c.ctx.Err() != nil {
 			return c.gaveUp(ctx, last, maybe)
 		}
 		r := c.router.route()
-		err := c.attempt(ctx, r, r.pick(try), again, call)
+		sent, err := c.attempt(ctx, r, r.pick(try), again, call)
 		if err == nil {
 			return nil
 		}
 		var e *Error
+		doubt := sent && again != reading
 		if errors.As(err, &e) {
-			maybe = maybe || e.Indefinite
-			last = e.indefinite(maybe)
-			if !transient(e.Code) || e.Indefinite && again == harmful {
-				return last
+			doubt = doubt && e.Indefinite
+			if !transient(e.Code) || doubt && again == harmful {
+				return e.ofRequest(maybe || doubt)
 			}
+			last = moreTelling(last, e, over(ctx))
 			c.router.hint(r, r.pick(try), e)
-		} else {
-			maybe = true // the context ended it under way
 		}
+		maybe = maybe || doubt // without a code the context ended it under way
 		if !wait.pause(ctx, r, e) || c.ctx.Err() != nil {
 			return c.gaveUp(ctx, last, maybe)
 		}
 	}
 }
 
-// attempt is one try; one that may be repeated ends early when the leader moves.
-func (c *Client) attempt(ctx context.Context, r *route, n *node, again repeat, call func(context.Context, grpc.ClientConnInterface) error) error {
+// attempt is one try; one that may be repeated ends early when the leader moves. It says
+// whether the broker may have had the request.
+func (c *Client) attempt(ctx context.Context, r *route, n *node, again repeat, call func(context.Context, grpc.ClientConnInterface) error) (sent bool, err error) {
 	actx, cancel := context.WithTimeoutCause(ctx, attemptTimeout, errNoAnswer)
 	defer cancel()
 	mctx, moved := context.WithCancelCause(actx)
 	defer moved(nil)
-	if again == harmless {
+	if again != harmful {
 		stop := context.AfterFunc(r.leading, func() { moved(errLeaderMoved) })
 		defer stop()
 	}
 	stopClose := context.AfterFunc(c.ctx, func() { moved(errClientClosed) })
 	defer stopClose()
-	err := fromRPC(mctx, call(mctx, n.conn))
+	conn := &countedConn{ClientConnInterface: n.conn}
+	err = fromRPC(mctx, call(mctx, conn))
 	var why *Error
 	if mctx.Err() != nil && errors.As(err, &why) {
-		return why.indefinite(true) // it was under way: whoever ended it knows of no answer
+		err = why.indefinite(true) // it was under way: whoever ended it knows of no answer
 	}
-	return err
+	return conn.mayBeSent(), err
 }
 
 var (
@@ -212,14 +224,37 @@ var (
 
 // gaveUp is the error of a request that ran out of time.
 func (c *Client) gaveUp(ctx context.Context, last *Error, maybe bool) error {
-	if c.ctx.Err() != nil {
-		return errClientClosed.indefinite(maybe)
-	}
-	if last == nil || errors.Is(ctx.Err(), context.Canceled) {
+	switch {
+	case c.ctx.Err() != nil:
+		return errClientClosed.ofRequest(maybe)
+	case errors.Is(ctx.Err(), context.Canceled):
+		return ctx.Err()
+	case (last == nil || unheard(last)) && c.router.route().leaderless():
+		last = &Error{Code: CodeNoLeader, Message: "no broker knows a leader; a majority of them must be up: see `broker admin status`", cause: ctx.Err()}
+	case last == nil:
 		return ctx.Err()
 	}
-	return last.indefinite(maybe)
+	return last.ofRequest(maybe)
 }
+
+// moreTelling is which of two errors, one after the other, says more of why a request fails.
+// Where a broker said that nobody leads, another one that cannot be reached is but a part of
+// it; and when the time is over, that the last try had no answer says nothing.
+func moreTelling(last, e *Error, over bool) *Error {
+	if last != nil && (last.Code == CodeNoLeader && unheard(e) || over && e.Code == CodeTimeout) {
+		return last
+	}
+	return e
+}
+
+// over tells that a context's time is up, which gRPC may see before the context does.
+func over(ctx context.Context) bool {
+	end, bounded := ctx.Deadline()
+	return bounded && !time.Now().Before(end)
+}
+
+// unheard tells that an error is not a broker's word.
+func unheard(e *Error) bool { return e.Code == CodeUnavailable || e.Code == CodeTimeout }
 
 // pacer paces tries: the pause doubles from minBackoff to maxBackoff.
 type pacer struct{ next time.Duration }

@@ -171,6 +171,7 @@ type Error struct {
 	RetryAfter time.Duration
 
 	definite bool // the broker said that nothing of it happened
+	request  bool // not a message is in doubt, but what a request asked for
 	limit    int  // of gRPC, which refused a message that is larger; 0: it did not
 	cause    error
 }
@@ -187,7 +188,10 @@ func (e *Error) Error() string {
 	if e.cause != nil {
 		text += ": " + e.cause.Error()
 	}
-	if e.Indefinite {
+	switch {
+	case e.Indefinite && e.request:
+		text += " (may have been done)"
+	case e.Indefinite:
 		text += " (may have been stored)"
 	}
 	return text
@@ -210,6 +214,23 @@ func (e *Error) indefinite(maybe bool) *Error {
 	doubtful := *e
 	doubtful.Indefinite = true
 	return &doubtful
+}
+
+// ofRequest returns e as the error of a request that is over, in doubt if some try of it
+// makes it so.
+func (e *Error) ofRequest(maybe bool) *Error {
+	over := *e
+	over.Indefinite, over.request = maybe, true
+	return &over
+}
+
+// certain returns the error of something that only reads: nothing can have happened.
+func certain(err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.ofRequest(false)
+	}
+	return err
 }
 
 func errorf(code Code, format string, args ...any) *Error {

@@ -108,7 +108,7 @@ func (a *Admin) between(ctx context.Context, search Search, request *brokerv1.Fi
 
 // findSome is one request; each has its own time.
 func (a *Admin) findSome(ctx context.Context, request *brokerv1.FindMessagesRequest) (resp *brokerv1.FindMessagesResponse, err error) {
-	err = a.c.invoke(ctx, harmless, func(ctx context.Context, cc grpc.ClientConnInterface) error {
+	err = a.c.invoke(ctx, reading, func(ctx context.Context, cc grpc.ClientConnInterface) error {
 		var err error
 		resp, err = brokerv1.NewQueryServiceClient(cc).FindMessages(ctx, request)
 		return err

@@ -31,7 +31,7 @@ func (a *Admin) FindOffsets(ctx context.Context, topic string, at time.Time, que
 		request.Queues = append(request.Queues, uint32(q))
 	}
 	var found []FoundOffset
-	err := a.c.invoke(ctx, harmless, func(ctx context.Context, cc grpc.ClientConnInterface) error {
+	err := a.c.invoke(ctx, reading, func(ctx context.Context, cc grpc.ClientConnInterface) error {
 		resp, err := brokerv1.NewQueryServiceClient(cc).FindOffsets(ctx, request)
 		found = nil
 		for _, o := range resp.GetOffsets() {

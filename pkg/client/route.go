@@ -53,6 +53,11 @@ func (r *route) refused() bool {
 	return true
 }
 
+// leaderless tells that some broker answers and none has said who leads.
+func (r *route) leaderless() bool {
+	return r.answered && r.leader == nil && len(r.trouble) < len(r.nodes)
+}
+
 // report is what a broker said or did: its view of the leader, or an error.
 type report struct {
 	from *node

@@ -116,7 +116,7 @@ func (a *Admin) TraceHandle(ctx context.Context, handle string) (*Trace, error) 
 }
 
 func (a *Admin) trace(ctx context.Context, request *brokerv1.TraceMessageRequest) (trace *Trace, err error) {
-	err = a.c.invoke(ctx, harmless, func(ctx context.Context, cc grpc.ClientConnInterface) error {
+	err = a.c.invoke(ctx, reading, func(ctx context.Context, cc grpc.ClientConnInterface) error {
 		resp, err := brokerv1.NewQueryServiceClient(cc).TraceMessage(ctx, request)
 		trace = toTrace(resp)
 		return err

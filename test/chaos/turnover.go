@@ -141,7 +141,7 @@ func (c *turnover) take(a outcome) {
 	default:
 		c.odd = 0
 	}
-	if a.code == "" || strings.Contains(a.text, "(may have been stored)") { // no code: the context's own error
+	if a.code == "" || strings.Contains(a.text, "(may have been done)") { // no code: the context's own error
 		c.doubt = true
 		c.n.counts.add("changes of the group of unknown outcome, asked for again", 1)
 	} else {
