@@ -42,7 +42,8 @@ const long = `Print the committed messages of a topic, in order per queue.
 
 On a terminal messages are shown readably and new ones are waited for; in a pipe
 the bare values of what is there are written, one per line. Nothing is committed:
-reading twice prints the same.
+reading twice prints the same. When the topic is not found within 2 s because no leader
+answers, a line on stderr says so; after 30 s it is given up.
 
 With --group it reads as a member of a consumer group, until it is ended: it shares the
 queues with the others, goes on where the group is, and commits what was written out. With

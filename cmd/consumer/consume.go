@@ -60,31 +60,41 @@ func (p *program) consume(ctx context.Context, topic string) error {
 
 // run reads until there is nothing more to read.
 func (r *consuming) run(ctx context.Context) error {
-	cl, err := r.flags.server.Dial(ctx)
+	read := r.read
+	cl, err := r.flags.server.Connect(ctx, cli.Wait{Tell: r.streams.Err}, func(ctx context.Context, cl *client.Client) (err error) {
+		if r.flags.group == "" {
+			return r.open(ctx, cl)
+		}
+		read, err = r.join(ctx, cl)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	defer cl.Close() // reading is over then
-	if r.flags.group != "" {
-		return r.runGroup(ctx, cl)
+	r.began = time.Now()
+	if r.flags.group == "" {
+		return r.read(ctx)
 	}
+	return r.runGroup(ctx, read)
+}
+
+// open begins to read without a group.
+func (r *consuming) open(ctx context.Context, cl *client.Client) (err error) {
 	r.consumer, err = cl.Consumer(ctx, client.ConsumerConfig{Topic: r.topic, Queues: r.flags.queues, From: r.flags.from.At, Filter: r.flags.wanted()})
 	if err != nil {
 		return err
 	}
 	r.reader = r.consumer
 	if r.flags.exitAtEnd {
-		if err := r.findEnds(ctx); err != nil {
-			return err
-		}
+		return r.findEnds(ctx)
 	}
-	r.began = time.Now()
-	return r.read(ctx)
+	return nil
 }
 
-// runGroup reads as a member of a group and leaves it in good order.
-func (r *consuming) runGroup(ctx context.Context, cl *client.Client) (err error) {
-	read := r.read
+// join becomes a member of a group. It returns what reads then.
+func (r *consuming) join(ctx context.Context, cl *client.Client) (read func(context.Context) error, err error) {
+	read = r.read
 	switch {
 	case r.flags.receive:
 		var w *received
@@ -99,11 +109,13 @@ func (r *consuming) runGroup(ctx context.Context, cl *client.Client) (err error)
 	default:
 		r.group, err = r.joinGroup(ctx, cl, r.topic, nil)
 	}
-	if err != nil {
-		return err
-	}
-	r.reader, r.began = r.group, time.Now()
-	err = read(ctx)
+	r.reader = r.group
+	return read, err
+}
+
+// runGroup reads as a member of a group and leaves it in good order.
+func (r *consuming) runGroup(ctx context.Context, read func(context.Context) error) error {
+	err := read(ctx)
 	if e := r.flush(); err == nil {
 		err = e
 	}

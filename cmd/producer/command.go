@@ -49,8 +49,9 @@ type flags struct {
 const long = `Publish messages to a topic: a line of stdin or of the files each, by default.
 
 Every message is acknowledged when it is on disk on a majority of the brokers; a
-failed leader costs a pause, not an error. The first Ctrl-C stops reading and
-flushes, the second leaves at once.
+failed leader costs a pause, not an error. Where there is no leader at the start, it
+is waited for up to --timeout, and after 2 s a line on stderr says so. The first Ctrl-C
+stops reading and flushes, the second leaves at once.
 
 ` + cli.ExitHelp
 
@@ -99,9 +100,9 @@ func (p *program) command() *cobra.Command {
 	f.batchBytes = client.DefaultBatchBytes
 	fs.Var(&f.batchBytes, "batch-bytes", "close a batch at this size")
 	fs.Var(&f.compress, "compress", "compression of batches")
-	fs.DurationVar(&f.timeout, "timeout", 2*time.Minute, "give a message up after this time")
+	fs.DurationVar(&f.timeout, "timeout", 2*time.Minute, "give a message up after this time, and the topic if it is not found within it")
 	fs.VarP(&f.output, "output", "o", "receipts on stdout; json only for the result of --bench")
-	fs.Var(&f.progress, "progress", "progress on stderr; auto is for terminals only")
+	fs.Var(&f.progress, "progress", "progress on stderr; auto is for terminals only; none does not tell either what is waited for at the start")
 	fs.BoolVar(&f.bench, "bench", false, "publish -n messages of --size bytes and print rates and latencies")
 	fs.VarP(&f.count, "count", "n", "messages of --bench")
 	fs.Var(&f.size, "size", "bytes per message of --bench")

@@ -73,16 +73,24 @@ func (p *program) connect(ctx context.Context, cfg client.ProducerConfig) (cl *c
 		}
 		return nil
 	})
-	if cl, err = p.flags.server.Dial(ctx); err == nil {
-		if prod, err = cl.Producer(ctx, cfg); err != nil {
-			err = errors.Join(err, cl.Close())
-		}
-	}
+	cl, err = p.flags.server.Connect(ctx, p.wait(), func(ctx context.Context, cl *client.Client) (err error) {
+		prod, err = cl.Producer(ctx, cfg)
+		return err
+	})
 	if ctx.Err() != nil && err != nil {
 		err = cli.Exit(cli.ExitInterrupted, nil)
 	}
 	cancel()
 	return cl, prod, errors.Join(err, watch.Wait())
+}
+
+// wait is how the topic is waited for: no longer than a message.
+func (p *program) wait() cli.Wait {
+	wait := cli.Wait{Limit: p.flags.timeout, Tell: p.streams.Err}
+	if p.flags.progress.Value == "none" {
+		wait.Tell = nil
+	}
+	return wait
 }
 
 // run reads, publishes, and waits for every acknowledgement.

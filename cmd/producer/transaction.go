@@ -36,18 +36,18 @@ func (p *program) publishAtTheEnd(ctx context.Context, cfg client.ProducerConfig
 		}
 		return nil
 	})
-	cl, err := p.flags.server.Dial(ctx)
-	if err != nil {
+	var tp *client.Transactional
+	cl, err := p.flags.server.Connect(ctx, p.wait(), func(ctx context.Context, cl *client.Client) (err error) {
+		tp, err = cl.Transactional(ctx, client.TransactionalConfig{
+			Producer: cfg, Group: transactionGroup,
+			Check: func(context.Context, client.Message) client.Decision { return client.Unknown },
+		})
 		return err
-	}
-	defer cl.Close() // its error could only repeat what is told already
-	tp, err := cl.Transactional(ctx, client.TransactionalConfig{
-		Producer: cfg, Group: transactionGroup,
-		Check: func(context.Context, client.Message) client.Decision { return client.Unknown },
 	})
 	if err != nil {
 		return p.flags.server.TopicHint(err, cfg.Topic)
 	}
+	defer cl.Close() // its error could only repeat what is told already
 	stored, err := p.storeHalves(ctx, tp, src)
 	ending, giveUp := context.WithTimeout(context.WithoutCancel(ctx), p.flags.timeout)
 	defer giveUp()

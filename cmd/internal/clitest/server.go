@@ -41,8 +41,26 @@ type Server struct {
 // queues. Command lines against it are those of run.
 func StartServer(t *testing.T, run Program, topics map[string]int) *Server {
 	t.Helper()
+	s := startBroker(t, run, nil)
+	for name, queues := range topics {
+		if _, err := s.Client.Admin().CreateTopic(t.Context(), name, queues); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// StartLeaderless is StartServer with a broker that is the only one up of three.
+func StartLeaderless(t *testing.T, run Program) *Server {
+	t.Helper()
+	return startBroker(t, run, map[string]string{"n1": "127.0.0.1:1", "n2": "127.0.0.1:2", "n3": "127.0.0.1:3"})
+}
+
+func startBroker(t *testing.T, run Program, peers map[string]string) *Server {
+	t.Helper()
 	b, err := broker.New(broker.Config{
 		Node:    broker.NodeConfig{ID: "n1", Data: t.TempDir()},
+		Cluster: broker.ClusterConfig{Peers: peers},
 		Listen:  broker.ListenConfig{Client: "127.0.0.1:0", Peer: "127.0.0.1:0", HTTP: "127.0.0.1:0"},
 		Storage: broker.StorageConfig{SegmentBytes: 32 << 20, TailCacheBytes: 1 << 20, StateCacheBytes: 1 << 20},
 		Logger:  slog.New(slog.DiscardHandler),
@@ -64,11 +82,6 @@ func StartServer(t *testing.T, run Program, topics map[string]int) *Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Client.Close() })
-	for name, queues := range topics {
-		if _, err := s.Client.Admin().CreateTopic(t.Context(), name, queues); err != nil {
-			t.Fatal(err)
-		}
-	}
 	return s
 }
 
@@ -112,6 +125,19 @@ func (s *Server) Start(args ...string) *Running {
 		return nil
 	})
 	return c
+}
+
+// AwaitText waits until a stream holds a text.
+func (c *Running) AwaitText(stream *Buffer, text string) {
+	c.t.Helper()
+	timeout := time.After(Patience)
+	for !strings.Contains(stream.String(), text) {
+		select {
+		case <-stream.grown:
+		case <-timeout:
+			c.t.Fatalf("no %q in:\n%s%s", text, c.Out.String(), c.Err.String())
+		}
+	}
 }
 
 // Await waits until the output holds so many lines.
