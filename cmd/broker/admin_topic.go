@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -122,7 +123,13 @@ func newTopicCreate(a *admin) *cobra.Command {
 			return a.with(cmd.Context(), func(ctx context.Context, admin *client.Admin) error {
 				t, err := admin.CreateTopicWith(ctx, args[0], f.queues, s)
 				if err != nil {
-					return fmt.Errorf("topic %q: %w", args[0], err)
+					err = fmt.Errorf("topic %q: %w", args[0], err)
+				}
+				if errors.Is(err, client.ErrTopicDeleted) {
+					err = cli.Exit(cli.ExitFailed, err) // as for one that is there: nothing is looked for
+				}
+				if err != nil {
+					return err
 				}
 				return a.printTopic(t)
 			})

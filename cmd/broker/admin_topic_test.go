@@ -81,7 +81,7 @@ func TestTopicCommandsThatAreRefused(t *testing.T) {
 		args []string
 	}{
 		{"TOPIC_DELETED", cli.ExitNotFound, []string{"describe", "orders"}},
-		{"can be undeleted until", cli.ExitNotFound, []string{"create", "orders"}},
+		{"TOPIC_DELETED", cli.ExitFailed, []string{"create", "orders"}},
 		{"UNKNOWN_TOPIC", cli.ExitNotFound, []string{"undelete", "mail"}},
 		{"INVALID_TOPIC_NAME", cli.ExitUsage, []string{"create", "%DLQ%x"}},
 		{"INVALID_TOPIC_SETTINGS", cli.ExitUsage, []string{"create", "y", "--max-message-bytes", "7"}},

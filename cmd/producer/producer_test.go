@@ -295,7 +295,7 @@ func TestDelay(t *testing.T) {
 			t.Errorf("%v: exit %d: %s", args, o.Exit, o.Err)
 		}
 	}
-	if o := s.Command("x\n", "orders", "--at", "2999-01-31T08:00:00Z"); o.Exit == 0 || !strings.Contains(o.Err, "DELIVERY_TIME_TOO_FAR") {
+	if o := s.Command("x\n", "orders", "--at", "2999-01-31T08:00:00Z"); o.Exit != cli.ExitUsage || !strings.Contains(o.Err, "DELIVERY_TIME_TOO_FAR") {
 		t.Errorf("exit %d: %s", o.Exit, o.Err)
 	}
 }

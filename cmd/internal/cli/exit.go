@@ -91,7 +91,8 @@ func exitOfClient(e *client.Error) ExitCode {
 		client.CodeLeadershipLost, client.CodeShuttingDown:
 		return ExitNoLeader
 	case client.CodeInvalidTopicName, client.CodeInvalidGroupName, client.CodeInvalidConfig, client.CodeInvalidMember,
-		client.CodeInvalidTopicSettings:
+		client.CodeInvalidTopicSettings, client.CodeInvalidTopicChange, client.CodeInvalidFilter, client.CodeInvalidHandle,
+		client.CodeDeliveryTooFar:
 		return ExitUsage
 	case client.CodeSkipped, client.CodeCorruptBatch:
 		return ExitVerification
