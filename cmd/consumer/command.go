@@ -84,7 +84,11 @@ func (p *program) command() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := p.defaults(cmd.Flags().Changed("follow")); err != nil {
+			fs := cmd.Flags()
+			if err := errors.Join(
+				p.defaults(fs.Changed("follow")), cli.Only(fs, "receive", "invisible"),
+				cli.Only(fs, "exec", "workers", "attempts", "backoff", "exec-timeout", "on-failure"),
+			); err != nil {
 				return err
 			}
 			return p.consume(cmd.Context(), args[0])

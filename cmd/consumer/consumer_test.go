@@ -203,6 +203,12 @@ func TestErrors(t *testing.T) {
 		{[]string{"t", "-g", "g", "--exit-at-end"}, cli.ExitUsage, "end it with -n or Ctrl-C"},
 		{[]string{"t", "-g", "g", "--queue", "1"}, cli.ExitUsage, "--queue cannot be used with it"},
 		{[]string{"t", "-g", "no good"}, cli.ExitUsage, "INVALID_GROUP_NAME"},
+		{[]string{"t", "--workers", "3"}, cli.ExitUsage, "--workers does nothing without --exec"},
+		{[]string{"t", "-g", "g", "--attempts", "3"}, cli.ExitUsage, "--attempts does nothing without --exec"},
+		{[]string{"t", "-g", "g", "--on-failure", "skip"}, cli.ExitUsage, "--on-failure does nothing without --exec"},
+		{[]string{"t", "--backoff", "3s"}, cli.ExitUsage, "--backoff does nothing without --exec"},
+		{[]string{"t", "--exec-timeout", "3s"}, cli.ExitUsage, "--exec-timeout does nothing without --exec"},
+		{[]string{"t", "-g", "g", "--invisible", "5s"}, cli.ExitUsage, "--invisible does nothing without --receive"},
 		{[]string{"t", "--follow", "--exit-at-end"}, cli.ExitUsage, "exclude each other"},
 	} {
 		got := s.Command("", tc.args...)

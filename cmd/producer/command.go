@@ -78,7 +78,12 @@ func (p *program) command() *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return p.publish(cmd.Context(), args[0], args[1:]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := cli.Only(cmd.Flags(), "bench", "count", "size"); err != nil {
+				return err
+			}
+			return p.publish(cmd.Context(), args[0], args[1:])
+		},
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false

@@ -247,6 +247,8 @@ func TestErrors(t *testing.T) {
 		{"x", []string{"t", "--sped"}, cli.ExitUsage, "unknown flag: --sped"},
 		{"x", []string{"t", "-o", "xml"}, cli.ExitUsage, "want one of none, text, jsonl, json"},
 		{"x", []string{"t", "-o", "json"}, cli.ExitUsage, "-o json is for --bench"},
+		{"x", []string{"t", "-n", "5"}, cli.ExitUsage, "--count does nothing without --bench"},
+		{"x", []string{"t", "--size", "5"}, cli.ExitUsage, "--size does nothing without --bench"},
 		{"x", []string{"t", "--rate", "fast"}, cli.ExitUsage, "messages per second"},
 		{"x", []string{"t", "--delimiter", ""}, cli.ExitUsage, "--delimiter is empty"},
 		{"x", []string{"t", "--tls-cert", "c"}, cli.ExitUsage, "belong together"},

@@ -51,6 +51,19 @@ func (f *ServerFlags) Seeds() ([]string, error) {
 	return seeds, nil
 }
 
+// Only refuses flags that were given though they do nothing without another one.
+func Only(fs *pflag.FlagSet, with string, names ...string) error {
+	if fs.Changed(with) {
+		return nil
+	}
+	for _, name := range names {
+		if fs.Changed(name) {
+			return Usagef("--%s does nothing without --%s: give both or neither", name, with)
+		}
+	}
+	return nil
+}
+
 // TLSFlags say whom a client trusts and what it shows. All empty means plain text.
 type TLSFlags struct {
 	Enabled bool
