@@ -244,12 +244,12 @@ func (r *publishing) conclude(interrupted bool, err error, elapsed time.Duration
 	if err == nil && unknown > 0 {
 		err = cli.Exit(cli.ExitNoLeader, fmt.Errorf("no acknowledgement within %v", r.flags.timeout))
 	}
+	printed := r.report.flush(s.Acked)
 	if r.flags.bench {
-		if e := r.printBench(r.streams.Out, r.benchResult(s, unknown, elapsed)); e != nil {
-			return e
-		}
-	} else if e := r.report.flush(s.Acked); e != nil {
-		return e
+		printed = r.printBench(r.streams.Out, r.benchResult(s, unknown, elapsed))
+	}
+	if err == nil {
+		err = printed // what was stored is told all the same
 	}
 	summary := fmt.Sprintf("acked %d, unknown %d", s.Acked, unknown)
 	if s.Failed > 0 {

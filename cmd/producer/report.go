@@ -153,10 +153,10 @@ func (r *report) flush(acked uint64) error {
 
 // quiet lets a reader that went away end nothing: the messages are what matters.
 func quiet(err error) error {
-	if errors.Is(err, syscall.EPIPE) {
+	if err == nil || errors.Is(err, syscall.EPIPE) {
 		return nil
 	}
-	return err
+	return fmt.Errorf("receipts cannot be written: %w", err)
 }
 
 // benchJSON is the result of --bench.

@@ -152,5 +152,8 @@ func (p *program) commitAll(ctx context.Context, tp *client.Transactional, store
 		r.Offset, r.Handle = offset, ""
 		report.add(r, time.Duration(0))
 	}
-	return report.flush(uint64(len(stored)))
+	if err := report.flush(uint64(len(stored))); err != nil {
+		return cli.Exit(cli.ExitPartial, fmt.Errorf("all %d messages are delivered, but %w", len(stored), err))
+	}
+	return nil
 }
