@@ -87,11 +87,17 @@ func newConfigCheck(streams cli.Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Say whether a broker would start with this configuration",
-		Args:  cobra.NoArgs,
+		Long: `Say whether a broker would start with this configuration. The certificates that
+it names are read, so check where the broker will run, as the user that runs it.
+Whether the addresses are free and the data directory is its own, serve says.`,
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			cfg, settings, err := flags.load()
 			if err != nil {
 				return err
+			}
+			if err := cfg.Check(); err != nil {
+				return invalid(fmt.Errorf("%w: %w", broker.ErrConfig, err))
 			}
 			given := 0
 			for _, s := range settings.All() {

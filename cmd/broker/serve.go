@@ -61,6 +61,8 @@ func startError(err error) error {
 	switch {
 	case err == nil || errors.Is(err, context.Canceled):
 		return nil
+	case errors.Is(err, broker.ErrConfig):
+		return invalid(err)
 	case errors.Is(err, broker.ErrDataDir):
 		return &cli.Error{Exit: cli.ExitUsage, Code: "DATA_DIR_REFUSED", Err: err}
 	case errors.Is(err, syscall.EADDRINUSE):

@@ -105,10 +105,15 @@ func (f *configFlags) load() (*broker.Config, *config.Settings, error) {
 		return nil, nil, configError(err)
 	}
 	if err := cfg.Validate(); err != nil {
-		faults := strings.ReplaceAll(err.Error(), "\n", "; ")
-		return nil, nil, &cli.Error{Exit: cli.ExitUsage, Code: codeInvalid, Err: errors.New("config: " + faults)}
+		return nil, nil, invalid(fmt.Errorf("%w: %w", broker.ErrConfig, err))
 	}
 	return cfg, settings, nil
+}
+
+// invalid puts the faults of a configuration on one line.
+func invalid(err error) error {
+	faults := strings.ReplaceAll(err.Error(), "\n", "; ")
+	return &cli.Error{Exit: cli.ExitUsage, Code: codeInvalid, Err: errors.New(faults)}
 }
 
 func (f *configFlags) fill(settings *config.Settings) error {

@@ -113,8 +113,8 @@ type Addrs struct {
 }
 
 // New opens data directory, ledger, state and listeners. Nothing moves before
-// Run. Errors about the data directory are ErrDataDir; an address in use is a
-// syscall.EADDRINUSE.
+// Run. Errors about the configuration are ErrConfig, those about the data directory
+// ErrDataDir; an address in use is a syscall.EADDRINUSE.
 func New(cfg Config) (*Broker, error) {
 	cfg = cfg.withDefaults()
 	b := &Broker{cfg: cfg, log: cfg.Logger.With("member", cfg.Node.ID)}
@@ -135,7 +135,7 @@ func New(cfg Config) (*Broker, error) {
 // open is New without the tidying up after a failure.
 func (b *Broker) open() error {
 	if err := b.cfg.validate(); err != nil {
-		return fmt.Errorf("config: %w", err)
+		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	var err error
 	if b.dir, err = openDataDir(b.cfg.Node.Data, b.cfg.Cluster.ID, b.cfg.Node.ID); err != nil {

@@ -18,7 +18,7 @@ func TestOpenAddressesNeedTLS(t *testing.T) {
 		"peer":   func(c *Config, a string) { c.Listen.Peer = a },
 		"http":   func(c *Config, a string) { c.Listen.HTTP = a },
 	} {
-		for _, addr := range []string{":10911", "0.0.0.0:10911", "[::]:10911", "10.0.0.1:10911", "mq1:10911"} {
+		for _, addr := range []string{":9", "0.0.0.0:9", "[::]:9", "10.0.0.1:9", "mq1:9"} {
 			var c Config
 			set(&c, addr)
 			require.EqualError(t, c.Validate(), "listen."+name+` "`+addr+`" is not a loopback address and tls.`+name+
@@ -63,6 +63,18 @@ func TestFaultsAreNamed(t *testing.T) {
 	} {
 		require.ErrorContains(t, c.Validate(), want)
 	}
+}
+
+func TestListenersDoNotMeet(t *testing.T) {
+	for want, listen := range map[string]ListenConfig{
+		`listen.client "127.0.0.1:8911" and listen.http "127.0.0.1:8911" are one address: give each a port of its own`: {Client: "127.0.0.1:8911"},
+		`listen.client ":9" and listen.peer "127.0.0.1:9"`:                                                             {Client: ":9", Peer: "127.0.0.1:9"},
+		`listen.peer "[::1]:9" and listen.http "0.0.0.0:9"`:                                                            {Peer: "[::1]:9", HTTP: "0.0.0.0:9"},
+	} {
+		require.ErrorContains(t, Config{Listen: listen, Insecure: true}.Validate(), want)
+	}
+	require.NoError(t, Config{Listen: ListenConfig{Client: "127.0.0.1:0", Peer: "127.0.0.1:0", HTTP: "127.0.0.1:0"}}.Validate(), "the system chooses")
+	require.NoError(t, Config{Listen: ListenConfig{Client: "127.0.0.1:9", Peer: "127.0.0.2:9"}}.Validate())
 }
 
 func TestPeerListensWhereItsPeersLook(t *testing.T) {

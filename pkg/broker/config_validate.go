@@ -19,6 +19,19 @@ var namePattern = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,127}$`)
 // defaults filled in, one line per fault, each naming its key.
 func (c Config) Validate() error { return c.withDefaults().validate() }
 
+// ErrConfig is what every refusal of a configuration wraps.
+var ErrConfig = errors.New("config")
+
+// Check reports what Validate does and, if that is nothing, what is wrong with the
+// files that the configuration names: it reads them as New would.
+func (c Config) Check() error {
+	c = c.withDefaults()
+	if err := c.validate(); err != nil {
+		return err
+	}
+	return c.TLS.checkFiles()
+}
+
 func (c Config) validate() error {
 	return errors.Join(
 		c.validateNames(), c.validatePeers(), c.validateAddresses(), c.validateRaft(),
@@ -190,12 +203,51 @@ func (c Config) validateListeners() error {
 	} {
 		errs = append(errs, l.tls.validate(l.name), validateAddress(l.name, l.addr, l.tls.enabled() || c.Insecure))
 	}
+	errs = append(errs, c.validateApart())
 	if a := c.Advertise.Client; a != "" {
 		if _, _, err := net.SplitHostPort(a); err != nil {
 			errs = append(errs, fmt.Errorf("advertise.client %q is not HOST:PORT", a))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// validateApart finds listeners that would be in each other's way.
+func (c Config) validateApart() error {
+	all := []struct {
+		name, addr string
+		given      net.Listener
+	}{
+		{"client", c.Listen.Client, c.Listeners.Client},
+		{"peer", c.Listen.Peer, c.Listeners.Peer},
+		{"http", c.Listen.HTTP, c.Listeners.HTTP},
+	}
+	var errs []error
+	for i, a := range all {
+		for _, b := range all[i+1:] {
+			if a.given == nil && b.given == nil && sameAddress(a.addr, b.addr) {
+				errs = append(errs, fmt.Errorf("listen.%s %q and listen.%s %q are one address: give each a port of its own", a.name, a.addr, b.name, b.addr))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// sameAddress tells whether nobody can listen on both. The system chooses a free port
+// for port 0, so it is never the same.
+func sameAddress(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || portA != portB || portA == "" || portA == "0" {
+		return false
+	}
+	return hostA == hostB || isWildcard(hostA) || isWildcard(hostB)
+}
+
+// isWildcard tells whether host stands for every address of the machine.
+func isWildcard(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || ip != nil && ip.IsUnspecified()
 }
 
 func (t ListenerTLS) validate(name string) error {

@@ -3,12 +3,10 @@ package broker
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -31,19 +29,12 @@ type certificates struct {
 	current  atomic.Pointer[material]
 }
 
-// material is one state of the files. It does not change.
-type material struct {
-	cert  tls.Certificate
-	roots *x509.CertPool // nil: no CA configured
-	stamp string         // sizes and times of the files
-}
-
 // loadCertificates reads the files for the first time; here a fault is an error.
 func loadCertificates(usage string, cfg ListenerTLS, log *slog.Logger, onReload func(string, time.Time)) (*certificates, error) {
 	c := &certificates{usage: usage, cfg: cfg, log: log, onReload: onReload}
-	m, err := c.load()
+	m, err := cfg.load(usage)
 	if err != nil {
-		return nil, fmt.Errorf("tls.%s: %w", usage, err)
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	c.use(m)
 	return c, nil
@@ -54,55 +45,14 @@ func (c *certificates) use(m *material) {
 	c.onReload(c.usage, m.cert.Leaf.NotAfter)
 }
 
-func (c *certificates) load() (*material, error) {
-	stamp, err := c.stamp()
-	if err != nil {
-		return nil, err
-	}
-	cert, err := tls.LoadX509KeyPair(c.cfg.Cert, c.cfg.Key)
-	if err != nil {
-		return nil, fmt.Errorf("certificate %s with key %s: %w", c.cfg.Cert, c.cfg.Key, err)
-	}
-	m := &material{cert: cert, stamp: stamp}
-	if c.cfg.CA == "" {
-		return m, nil
-	}
-	pem, err := os.ReadFile(c.cfg.CA)
-	if err != nil {
-		return nil, fmt.Errorf("ca: %w", err)
-	}
-	m.roots = x509.NewCertPool()
-	if !m.roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("ca %s holds no PEM certificate", c.cfg.CA)
-	}
-	return m, nil
-}
-
-// stamp changes when one of the files does. A symbolic link is followed: that is
-// how Kubernetes swaps secrets.
-func (c *certificates) stamp() (string, error) {
-	var stamp string
-	for _, path := range []string{c.cfg.Cert, c.cfg.Key, c.cfg.CA} {
-		if path == "" {
-			continue
-		}
-		info, err := os.Stat(path)
-		if err != nil {
-			return "", err
-		}
-		stamp += fmt.Sprintf("%d@%d;", info.Size(), info.ModTime().UnixNano())
-	}
-	return stamp, nil
-}
-
 // reload looks at the files and takes what is new. Files that cannot be used, as
 // when only one of two has been replaced yet, leave the old ones in force.
 func (c *certificates) reload() {
-	stamp, err := c.stamp()
+	stamp, err := c.cfg.stamp(c.usage)
 	if err == nil && stamp == c.current.Load().stamp {
 		return
 	}
-	m, err := c.load()
+	m, err := c.cfg.load(c.usage)
 	if err != nil {
 		c.log.Error("certificate not reloaded, the old one stays in use", "usage", c.usage, "error", err)
 		return

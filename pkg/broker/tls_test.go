@@ -195,13 +195,23 @@ func TestCertificatesThatCannotBeUsed(t *testing.T) {
 	ca := newAuthority(t)
 	good := ca.issue("n1", 20)
 	for want, files := range map[string]ListenerTLS{
-		"tls.client: stat nowhere: no such file": {Cert: "nowhere", Key: good.Key},
-		"tls.client: certificate " + good.CA:     {Cert: good.CA, Key: good.Key},
-		"holds no PEM certificate":               {Cert: good.Cert, Key: good.Key, CA: good.Key},
+		"tls.client.cert: stat nowhere: no such file":              {Cert: "nowhere", Key: good.Key},
+		"tls.client.key: stat nowhere: no such file":               {Cert: good.Cert, Key: "nowhere"},
+		"tls.client.ca: stat nowhere: no such file":                {Cert: good.Cert, Key: good.Key, CA: "nowhere"},
+		"may read\ntls.client.key: stat nothing: no such file":     {Cert: "nowhere", Key: "nothing"},
+		"tls.client.key: read " + ca.dir + ": is a directory":      {Cert: good.Cert, Key: ca.dir},
+		"tls.client: certificate " + good.CA:                       {Cert: good.CA, Key: good.Key},
+		"tls.client.ca: " + good.Key + " holds no PEM certificate": {Cert: good.Cert, Key: good.Key, CA: good.Key},
 	} {
 		cfg := testConfig(t, "n1")
 		cfg.TLS.Client = files
+		require.NoError(t, cfg.Validate(), "the files are not read: whoever prints a configuration need not have them")
+		require.ErrorContains(t, cfg.Check(), want)
 		_, err := New(cfg)
 		require.ErrorContains(t, err, want)
+		require.ErrorIs(t, err, ErrConfig)
 	}
+	cfg := testConfig(t, "n1")
+	cfg.TLS.Client = good
+	require.NoError(t, cfg.Check())
 }
