@@ -138,13 +138,24 @@ func (b *Broker) open() error {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	var err error
-	if b.dir, err = openDataDir(b.cfg.Node.Data, b.cfg.Cluster.ID, b.cfg.Node.ID); err != nil {
+	if b.dir, err = lockDataDir(b.cfg.Node.Data, b.cfg.Cluster.ID, b.cfg.Node.ID); err != nil {
 		return err
 	}
 	b.memory = newMemoryGate(b.cfg, b.log)
 	b.disk = newDiskGuard(b.cfg, b.dir.path, b.log)
-	b.disk.check()
 	b.metrics = newMetrics(b.cfg, b.disk)
+	// What the operator can mend comes before the directory is this member's: a start
+	// that fails here may be tried again under another name.
+	if err := b.loadCertificates(); err != nil {
+		return err
+	}
+	if err := b.listen(); err != nil {
+		return err
+	}
+	if err := b.dir.claim(); err != nil {
+		return err
+	}
+	b.disk.check()
 	installed, err := b.dir.finishSwitch()
 	if err != nil {
 		return err
@@ -152,12 +163,6 @@ func (b *Broker) open() error {
 	if installed {
 		b.metrics.seed.seeds.WithLabelValues("installed").Inc()
 		b.log.Info("seed installed")
-	}
-	if err := b.loadCertificates(); err != nil {
-		return err
-	}
-	if err := b.listen(); err != nil {
-		return err
 	}
 	if err := b.openLedger(); err != nil {
 		return err

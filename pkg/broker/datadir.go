@@ -67,6 +67,20 @@ func dirErrorf(format string, args ...any) error {
 // openDataDir locks dir for this process and makes sure that it belongs to
 // this member; a directory that is new, or empty, is given to it.
 func openDataDir(dir, cluster, member string) (*dataDir, error) {
+	d, err := lockDataDir(dir, cluster, member)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.claim(); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+// lockDataDir locks dir for this process and makes sure that it belongs to this
+// member, or may be given to it: claim does that. Until then a start that fails leaves
+// nothing that would keep another member out.
+func lockDataDir(dir, cluster, member string) (*dataDir, error) {
 	if err := makeDir(dir); err != nil {
 		return nil, dirErrorf("data dir %s cannot be made: %w", dir, err)
 	}
@@ -77,16 +91,30 @@ func openDataDir(dir, cluster, member string) (*dataDir, error) {
 	id, err := loadIdentity(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		id, err = adoptDir(dir, cluster, member)
+		id, err = identity{Cluster: cluster, Member: member}, checkUnused(dir)
 	case err == nil && (id.Cluster != cluster || id.Member != member):
-		err = dirErrorf("data dir %s belongs to cluster %q node %s, but this is cluster %q node %s. Nothing was changed.",
+		err = dirErrorf("data dir %s belongs to cluster %q node %s, but this is cluster %q node %s. Nothing was changed. "+
+			"Start that node (cluster.id, node.id), or give this one a directory of its own (node.data)",
 			dir, id.Cluster, id.Member, cluster, member)
 	}
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	_, err = os.Stat(filepath.Join(dir, freshFile))
-	return &dataDir{path: dir, identity: id, lock: lock, fresh: err == nil}, nil
+	return &dataDir{path: dir, identity: id, lock: lock}, nil
+}
+
+// claim makes the directory this member's own, if it is not yet.
+func (d *dataDir) claim() error {
+	if d.Incarnation == "" {
+		id, err := adoptDir(d.path, d.Cluster, d.Member)
+		if err != nil {
+			return err
+		}
+		d.identity = id
+	}
+	_, err := os.Stat(filepath.Join(d.path, freshFile))
+	d.fresh = err == nil
+	return nil
 }
 
 // openOldDataDir locks a directory that is this member's already.
@@ -97,7 +125,12 @@ func openOldDataDir(dir, cluster, member string) (*dataDir, error) {
 		}
 		return nil, err
 	}
-	return openDataDir(dir, cluster, member)
+	d, err := openDataDir(dir, cluster, member)
+	if err == nil && d.fresh {
+		err = dirErrorf("data dir %s is new: no broker has ever run there, so it holds nothing. Nothing was changed", dir)
+		return nil, errors.Join(err, d.close())
+	}
+	return d, err
 }
 
 // makeDir makes dir and the parents that it lacks, durably: the ledger below is
@@ -189,15 +222,20 @@ func noteHolder(f interface {
 	return err
 }
 
-// adoptDir makes an empty directory this member's own. One that holds ledger or
-// state without saying whose they are is left alone.
-func adoptDir(dir, cluster, member string) (identity, error) {
+// checkUnused says whether a directory without an identity may be given to a member.
+// One that holds ledger or state without saying whose they are is left alone.
+func checkUnused(dir string) error {
 	for _, name := range []string{ledgerDir, stateDir} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			return identity{}, dirErrorf("data dir %s holds %q but no %s file that says whose it is: "+
+			return dirErrorf("data dir %s holds %q but no %s file that says whose it is: "+
 				"restore the file, or use an empty directory. Nothing was changed.", dir, name, identityFile)
 		}
 	}
+	return nil
+}
+
+// adoptDir makes an unused directory this member's own.
+func adoptDir(dir, cluster, member string) (identity, error) {
 	incarnation, err := uuid.NewRandom()
 	if err != nil {
 		return identity{}, dirErrorf("data dir %s: incarnation: %w", dir, err)

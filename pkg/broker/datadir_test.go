@@ -1,9 +1,11 @@
 package broker
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -37,11 +39,51 @@ func TestDataDirOfAnotherIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, d.close())
 
+	const advice = "Start that node (cluster.id, node.id), or give this one a directory of its own (node.data)"
 	_, err = openDataDir(dir, "prod-a", "n1")
 	require.ErrorIs(t, err, ErrDataDir)
-	require.EqualError(t, err, "data dir "+dir+` belongs to cluster "prod-a" node n2, but this is cluster "prod-a" node n1. Nothing was changed.`)
+	require.EqualError(t, err, "data dir "+dir+` belongs to cluster "prod-a" node n2, but this is cluster "prod-a" node n1. Nothing was changed. `+advice)
 	_, err = openDataDir(dir, "prod-b", "n2")
-	require.EqualError(t, err, "data dir "+dir+` belongs to cluster "prod-a" node n2, but this is cluster "prod-b" node n2. Nothing was changed.`)
+	require.EqualError(t, err, "data dir "+dir+` belongs to cluster "prod-a" node n2, but this is cluster "prod-b" node n2. Nothing was changed. `+advice)
+}
+
+// A start that fails for what the operator can mend leaves the directory to whoever comes.
+func TestFailedStartClaimsNothing(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, taken.Close()) }()
+	busy := testConfig(t, "n1")
+	busy.Listen.HTTP = taken.Addr().String()
+	_, err = New(busy)
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	blind := busy
+	blind.TLS.Client = ListenerTLS{Cert: "nowhere", Key: "nowhere"}
+	_, err = New(blind)
+	require.ErrorIs(t, err, ErrConfig)
+	left, err := os.ReadDir(busy.Node.Data)
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+	require.Equal(t, lockFile, left[0].Name())
+
+	other := testConfig(t, "n2")
+	other.Node.Data = busy.Node.Data
+	b, err := New(other)
+	require.NoError(t, err)
+	b.abandon()
+}
+
+func TestNewDataDirHoldsNothingToRecover(t *testing.T) {
+	dir := t.TempDir()
+	d, err := openDataDir(dir, "c", "n1")
+	require.NoError(t, err)
+	require.NoError(t, d.close())
+	_, err = openOldDataDir(dir, "c", "n1")
+	require.ErrorIs(t, err, ErrDataDir)
+	require.ErrorContains(t, err, "data dir "+dir+" is new: no broker has ever run there")
+	again, err := openDataDir(dir, "c", "n1")
+	require.NoError(t, err)
+	require.True(t, again.fresh, "a new directory stays new")
+	require.NoError(t, again.close())
 }
 
 func TestDataDirIsLocked(t *testing.T) {
