@@ -128,14 +128,36 @@ Exit code 6 when no member leads, so that scripts need not parse anything.`,
 				if err := a.printStatus(members); err != nil {
 					return err
 				}
-				if !slices.ContainsFunc(members, func(m memberStatus) bool { return m.Role == "LEADER" }) {
-					return &cli.Error{Exit: cli.ExitNoLeader, Code: string(client.CodeNoLeader), Err: errors.New("no member leads: a majority of them must be up and reach each other")}
-				}
-				return nil
+				return checkLed(members)
 			})
 		},
 	}
 }
+
+// checkLed returns an error if no member leads, with what those that are up say of it.
+func checkLed(members []memberStatus) error {
+	if slices.ContainsFunc(members, func(m memberStatus) bool { return m.Role == "LEADER" }) {
+		return nil
+	}
+	why := "a majority of them must be up and reach each other"
+	up := 0
+	for _, m := range members {
+		if m.Reachable {
+			up++
+		}
+	}
+	barred := slices.IndexFunc(members, func(m memberStatus) bool { return m.Standing != "" })
+	switch majority := 2*up > len(members); {
+	case barred >= 0 && majority:
+		why = members[barred].mayNotVote()
+	case barred >= 0:
+		why += "; " + members[barred].mayNotVote()
+	}
+	return &cli.Error{Exit: cli.ExitNoLeader, Code: string(client.CodeNoLeader), Err: errors.New("no member leads: " + why)}
+}
+
+// mayNotVote says why a member does not vote, which has a Standing.
+func (m memberStatus) mayNotVote() string { return m.ID + " may not vote: " + m.Standing }
 
 // suspectMark names the damaged entries of a member behind its role.
 func suspectMark(ranges []suspectRange) string {
@@ -176,6 +198,7 @@ func (a *admin) printStatus(members []memberStatus) error {
 		role += suspectMark(m.Suspect)
 		if m.Standing != "" {
 			role += " (may not vote)"
+			notes = append(notes, m.mayNotVote())
 		}
 		if m.SeedTotalBytes > 0 {
 			role += fmt.Sprintf(" (seed %d %%)", 100*m.SeedBytes/m.SeedTotalBytes)

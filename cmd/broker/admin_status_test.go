@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 
 	brokerv1 "github.com/ledgermq/ledgermq/proto/broker/v1"
 
+	"github.com/ledgermq/ledgermq/cmd/internal/cli"
 	"github.com/ledgermq/ledgermq/pkg/client"
 )
 
@@ -27,4 +29,26 @@ func TestStatusShowsSuspects(t *testing.T) {
 	out, err = json.Marshal(whole)
 	require.NoError(t, err)
 	require.Contains(t, string(out), `"suspect":[]`)
+}
+
+// Whoever may not vote says why, below the table and, when nobody leads, at the end.
+func TestStatusSaysWhyNobodyLeads(t *testing.T) {
+	up := func(id, role, standing string) memberStatus {
+		return memberStatus{ID: id, Reachable: true, Role: role, Standing: standing}
+	}
+	down := memberStatus{ID: "n3"}
+	fresh := "has not heard so of [n3]. Start all members"
+	require.NoError(t, checkLed([]memberStatus{up("n1", "LEADER", ""), down}))
+	require.EqualError(t, checkLed([]memberStatus{up("n1", "FOLLOWER", ""), {ID: "n2"}, down}),
+		"no member leads: a majority of them must be up and reach each other")
+	require.EqualError(t, checkLed([]memberStatus{up("n1", "FOLLOWER", fresh), up("n2", "FOLLOWER", fresh), down}),
+		"no member leads: n1 may not vote: "+fresh, "a majority is up")
+	require.EqualError(t, checkLed([]memberStatus{{ID: "n1"}, up("n2", "FOLLOWER", fresh), down}),
+		"no member leads: a majority of them must be up and reach each other; n2 may not vote: "+fresh)
+
+	var out bytes.Buffer
+	a := &admin{streams: cli.Streams{Out: &out}, output: cli.NewOutput()}
+	require.NoError(t, a.printStatus([]memberStatus{up("n1", "FOLLOWER", fresh), down}))
+	require.Contains(t, out.String(), "FOLLOWER (may not vote)")
+	require.Contains(t, out.String(), "\nn1 may not vote: "+fresh+"\n")
 }

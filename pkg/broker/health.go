@@ -83,9 +83,9 @@ func (b *Broker) groupCheck() healthCheck {
 // it passes requests on.
 func (b *Broker) ready() health {
 	view, lag := b.view(), b.applyLag()
-	leader := healthCheck{"leader", view.leader != "", "knows no leader"}
-	if leader.OK {
-		leader.Detail = fmt.Sprintf("%s leads term %d", view.leader, view.term)
+	leader := healthCheck{"leader", view.leader != "", fmt.Sprintf("%s leads term %d", view.leader, view.term)}
+	if !leader.OK {
+		leader.Detail = "knows no leader: " + b.explain()
 	}
 	applied := healthCheck{
 		"applied", lag <= b.cfg.Limits.ReadyMaxLag,

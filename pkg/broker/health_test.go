@@ -3,8 +3,10 @@ package broker
 import (
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,7 +87,9 @@ func TestHealthFollowsTheCluster(t *testing.T) {
 	var h health
 	require.NoError(t, json.Unmarshal([]byte(body), &h))
 	require.False(t, h.OK)
-	require.Equal(t, healthCheck{"leader", false, "knows no leader"}, h.Reasons[2])
+	require.Equal(t, "leader", h.Reasons[2].Name)
+	require.False(t, h.Reasons[2].OK)
+	require.Contains(t, h.Reasons[2].Detail, "knows no leader: 1 of 3 members reachable, 2 voters needed (")
 	code, _ = last.probe("/livez")
 	require.Equal(t, http.StatusOK, code)
 
@@ -102,6 +106,25 @@ func TestHealthFollowsTheCluster(t *testing.T) {
 	last.awaitHealth(healthBroker, serving)
 	code, body = last.probe("/readyz")
 	require.Equal(t, http.StatusOK, code, body)
+}
+
+// A new group that does not begin says what it waits for.
+func TestNewGroupSaysWhomItWaitsFor(t *testing.T) {
+	absent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, absent.Close())
+	n := startSingle(t, func(c *Config) {
+		c.Cluster.Peers = map[string]string{"n1": "127.0.0.1:1", "n9": absent.Addr().String()} // n1's own is not dialled
+	})
+	const why = "its data directory is new, and the group seems to be: it votes when it has heard that every other member is new too, and has not heard so of [n9]. Start all members"
+	require.Eventually(t, func() bool {
+		code, body := n.probe("/readyz")
+		return code == http.StatusServiceUnavailable && strings.Contains(body, "not ok: leader: knows no leader: 1 of 2 members reachable") &&
+			strings.Contains(body, "n1 may not vote: "+why)
+	}, patience, 10*time.Millisecond)
+	st, err := n.status.GetStatus(n.ctx(), &brokerv1.GetStatusRequest{})
+	require.NoError(t, err)
+	require.Contains(t, st.GetStatus().GetStanding(), why)
 }
 
 func TestWatchLeaderPushesChanges(t *testing.T) {
