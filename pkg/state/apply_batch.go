@@ -87,7 +87,8 @@ func (w *working) judgeProducer(h *batch.Header) (refusal Outcome, ok bool) {
 	case p == nil:
 		return refuse(CodeUnknownProducer, "producer %d is not registered: it never was, or it has expired", h.ProducerID), false
 	case h.ProducerEpoch < p.epoch:
-		return refuse(CodeProducerFenced, "producer %d has epoch %d by now, the batch has %d", h.ProducerID, p.epoch, h.ProducerEpoch), false
+		return refuse(CodeProducerFenced, "a newer producer of the name %q has registered since, so this one can store nothing more (producer %d: epoch %d by now, the batch has %d)",
+			p.name, h.ProducerID, p.epoch, h.ProducerEpoch), false
 	case h.ProducerEpoch > p.epoch:
 		return refuse(CodeUnknownProducer, "producer %d has epoch %d, epoch %d was never given out", h.ProducerID, p.epoch, h.ProducerEpoch), false
 	}

@@ -364,7 +364,9 @@ func TestNamedProducerFencesItsPredecessor(t *testing.T) {
 	again := apply(t, s, registerEntry(t, "anna"))[0]
 	require.Equal(t, stamp.ProducerID, again.ProducerID)
 	require.Equal(t, stamp.ProducerEpoch+1, again.Epoch)
-	require.Equal(t, CodeProducerFenced, apply(t, s, first)[0].Code)
+	fenced := apply(t, s, first)[0]
+	require.Equal(t, CodeProducerFenced, fenced.Code)
+	require.Equal(t, `a newer producer of the name "anna" has registered since, so this one can store nothing more (producer 2: epoch 1 by now, the batch has 0)`, fenced.Message)
 	stamp.ProducerEpoch++
 	require.Equal(t, Offset(2), apply(t, s, batchEntry(t, stamp, 1))[0].BaseOffset, "sequences begin at 0 in each epoch")
 	stamp.ProducerEpoch++
