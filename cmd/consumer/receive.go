@@ -96,6 +96,8 @@ func (f *flags) checkReceive() error {
 		return cli.Usagef("--receive is for a work-queue group: name it with --group")
 	case !f.receive && (f.fifo || f.attempts != 0):
 		return cli.Usagef("--max-attempts and --fifo are for a group that --receive makes")
+	case f.receive && (f.invisible < 10*time.Millisecond || f.invisible > 12*time.Hour):
+		return cli.Usagef("--invisible must be 10ms to 12h, not %v", f.invisible)
 	}
 	return nil
 }

@@ -73,8 +73,11 @@ func TestReceiveUsage(t *testing.T) {
 			t.Errorf("%v: %+v", args, got)
 		}
 	}
-	if got := s.Command("", "t", "-g", "offsets", "-n", "0", "--receive", "--invisible", "1ms"); got.Exit == cli.ExitOK || !strings.Contains(got.Err, "10 ms") {
-		t.Errorf("%+v", got)
+	for _, time := range []string{"1ms", "0s", "13h"} {
+		got := s.Command("", "t", "-g", "g", "-n", "0", "--receive", "--invisible", time)
+		if got.Exit != cli.ExitUsage || !strings.Contains(got.Err, "--invisible must be 10ms to 12h, not ") {
+			t.Errorf("%s: %+v", time, got)
+		}
 	}
 }
 
