@@ -146,17 +146,27 @@ func checkLed(members []memberStatus) error {
 			up++
 		}
 	}
-	barred := slices.IndexFunc(members, func(m memberStatus) bool { return m.Standing != "" })
+	barred := slices.IndexFunc(members, func(m memberStatus) bool { return m.barred() != "" })
 	switch majority := 2*up > len(members); {
 	case barred >= 0 && majority:
-		why = members[barred].mayNotVote()
+		why = members[barred].barred()
 	case barred >= 0:
-		why += "; " + members[barred].mayNotVote()
+		why += "; " + members[barred].barred()
 	}
 	return &cli.Error{Exit: cli.ExitNoLeader, Code: string(client.CodeNoLeader), Err: errors.New("no member leads: " + why)}
 }
 
-// mayNotVote says why a member does not vote, which has a Standing.
+// barred says why a member takes no part in elections; empty: it does.
+func (m memberStatus) barred() string {
+	switch {
+	case m.Outcast != "":
+		return m.ID + " is not in the group: " + m.Outcast
+	case m.Standing != "":
+		return m.mayNotVote()
+	}
+	return ""
+}
+
 func (m memberStatus) mayNotVote() string { return m.ID + " may not vote: " + m.Standing }
 
 // suspectMark names the damaged entries of a member behind its role.

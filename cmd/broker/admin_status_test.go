@@ -45,6 +45,8 @@ func TestStatusSaysWhyNobodyLeads(t *testing.T) {
 		"no member leads: n1 may not vote: "+fresh, "a majority is up")
 	require.EqualError(t, checkLed([]memberStatus{{ID: "n1"}, up("n2", "FOLLOWER", fresh), down}),
 		"no member leads: a majority of them must be up and reach each other; n2 may not vote: "+fresh)
+	outcast := memberStatus{ID: "n4", Reachable: true, Role: "CANDIDATE", Outcast: "n2 refuses it", Standing: fresh}
+	require.EqualError(t, checkLed([]memberStatus{outcast}), "no member leads: n4 is not in the group: n2 refuses it")
 
 	var out bytes.Buffer
 	a := &admin{streams: cli.Streams{Out: &out}, output: cli.NewOutput()}

@@ -40,7 +40,7 @@ func TestGivenUpFollowerAcknowledgesNothing(t *testing.T) {
 
 	for _, n := range []*node{follower, given} {
 		n.await(t, "the end of the old group", func(st *Status) bool {
-			return !st.MayVote && st.Role != member.Leader && st.Leader == "" && strings.Contains(st.Outcast, "majority-lost.md")
+			return !st.MayVote && st.Standing == "" && st.Role != member.Leader && st.Leader == "" && strings.Contains(st.Outcast, "majority-lost.md")
 		})
 		_, err := n.propose("to the old group")
 		require.Error(t, err)

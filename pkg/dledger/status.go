@@ -199,8 +199,8 @@ func (s *Server) describe(ms member.Status) *Status {
 	}
 	group := s.group.Load()
 	st.Generation, st.Recoveries = group.generation, group.recoveries
-	if st.Seat == SeatNone {
-		st.Standing = "" // it is no voter; Outcast says why
+	if st.Seat == SeatNone || s.fenced.Load() {
+		st.Standing = "" // it is no voter, or was given up; Outcast says why
 	}
 	for _, p := range ms.Peers {
 		ps := PeerStatus{ID: p.ID, Match: logIndex(p.WaterMark), State: p.State, MayNotVote: p.MayNotVote, Seat: seatOf(p), LastHeard: p.LastHeard}
