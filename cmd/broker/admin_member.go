@@ -97,55 +97,29 @@ the member goes on without a group: stop it and remove its data directory.`,
 	}
 }
 
-func newMemberReplace(m *members) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "replace OLD NEW HOST:PORT",
-		Short: "Add NEW, wait until it has caught up, promote it, remove OLD",
-		Long: `Add NEW, wait until it has caught up, promote it, and only then remove OLD. If it is
-interrupted, the same command goes on where it was.`,
-		Args: cobra.ExactArgs(3),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return m.connected(cmd.Context(), func(ctx context.Context, admin *client.Admin) error {
-				if err := m.replace(ctx, admin, args[0], args[1], args[2]); err != nil {
-					return err
-				}
-				return m.showDone(ctx, admin)
-			})
-		},
-	}
-	m.registerWait(cmd)
-	return cmd
-}
-
-func (m *members) replace(ctx context.Context, admin *client.Admin, old, next, addr string) error {
-	group, err := m.list(ctx, admin)
-	if err != nil {
-		return err
-	}
-	if group.find(old) == nil && (group.find(next) == nil || group.find(next).Seat != "VOTER") {
-		return fmt.Errorf("replace %s: %w", old, &client.Error{Code: client.CodeUnknownMember, Message: "it is not in the group: see broker admin member list"})
-	}
-	if at := group.find(next); at == nil || at.Seat != "VOTER" {
-		if err := m.add(ctx, admin, next, addr); err != nil {
-			return err
-		}
-		if err := m.promote(ctx, admin, next); err != nil {
-			return err
-		}
-	}
-	if group.find(old) == nil {
-		return nil
-	}
-	return m.remove(ctx, admin, old)
-}
-
 // showDone prints the group after a change. That it cannot be shown is no reason to say that
 // the change failed: whoever believed it would make it again, or undo it.
 func (m *members) showDone(ctx context.Context, admin *client.Admin) error {
+	m.settled(ctx, admin)
 	if err := m.show(ctx, admin); err != nil {
 		m.say("warning: the change was made, but the group cannot be shown now (broker admin member list): %v", err)
 	}
 	return nil
+}
+
+// settled waits, for --timeout at most, until the leader's status covers a change that it has
+// answered: the status is drawn up at times, and a new leader has to commit an entry of its own.
+func (m *members) settled(ctx context.Context, admin *client.Admin) {
+	ctx, cancel := context.WithTimeout(ctx, m.timeout)
+	defer cancel()
+	for {
+		if group, err := m.list(ctx, admin); err != nil || !group.Changing {
+			return
+		}
+		if pause(ctx, settleRetry) != nil {
+			return
+		}
+	}
 }
 
 // brief runs one request for no longer than --timeout.
@@ -176,8 +150,10 @@ func (m *members) remove(ctx context.Context, admin *client.Admin, id string) er
 	return nil
 }
 
-// How often a learner that has to catch up is looked at.
+// How often a learner that has to catch up, and a change that the status may not cover yet,
+// are looked at.
 const (
+	settleRetry  = 50 * time.Millisecond
 	promoteRetry = 250 * time.Millisecond
 	sayEvery     = 2 * time.Second
 )

@@ -83,6 +83,9 @@ func toGroup(r *brokerv1.ListMembersResponse) *group {
 	return g
 }
 
+// seatVoter is the seat of a member that votes.
+const seatVoter = "VOTER"
+
 // find is the member with that id; nil: there is none.
 func (g *group) find(id string) *groupMember {
 	for i := range g.Members {
@@ -141,7 +144,7 @@ func (m *members) printGroup(g *group) error {
 	var rows [][]any
 	for _, p := range g.Members {
 		seat := p.Seat
-		if p.MayNotVote && seat == "VOTER" {
+		if p.MayNotVote && seat == seatVoter {
 			seat += " (not counted)"
 		}
 		if p.Trouble != "" {

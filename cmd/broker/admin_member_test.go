@@ -41,3 +41,41 @@ func TestMemberChangeThatCannotBeShownIsDone(t *testing.T) {
 	require.Contains(t, errs, string(client.CodeUnknownMember))
 	require.NotContains(t, errs, "warning")
 }
+
+// TestMemberReplaceNeverRemovesForNobody: OLD goes only when NEW has come, at the address that
+// was named, and what was interrupted goes on.
+func TestMemberReplaceNeverRemovesForNobody(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		args []string
+		code cli.ExitCode
+		want string   // on stderr
+		done []string // the changes of the group
+	}{
+		{"itself", []string{"n3", "n3", "n3:1"}, cli.ExitUsage, "start it with an empty directory (exit 2, USAGE)", nil},
+		{"by a member elsewhere", []string{"n1", "n2", "bogus.host:1"}, cli.ExitUsage, "n2 is in the group already, at n2:1 and not at bogus.host:1", nil},
+		{"a stranger by a member elsewhere", []string{"n9", "n2", "bogus.host:1"}, cli.ExitUsage, "(exit 2, INVALID_MEMBER)", nil},
+		{"a stranger", []string{"n9", "n4", "n4:1"}, cli.ExitNotFound, "n9 is not in the group: see broker admin member list (exit 4, UNKNOWN_MEMBER)", nil},
+		{"from the start", []string{"n3", "n4", "n4:1"}, cli.ExitOK, "n3 is removed", []string{"add n4", "promote n4", "remove n3"}},
+		{"the rest", []string{"n3", "n2", "n2:1"}, cli.ExitOK, "n3 is removed", []string{"remove n3"}},
+		{"once more", []string{"n9", "n2", "n2:1"}, cli.ExitOK, "", nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := startFakeCluster(t, "n1", "n2", "n3")
+			_, errs, code := run(t, append([]string{"admin", "--server", f.addr, "member", "replace"}, tc.args...)...)
+			require.Equal(t, tc.code, code, errs)
+			require.Contains(t, errs, tc.want)
+			require.Equal(t, tc.done, f.changes())
+		})
+	}
+}
+
+// TestMemberChangeIsShownSettled: the group below a change is read again until it covers it.
+func TestMemberChangeIsShownSettled(t *testing.T) {
+	f := startFakeCluster(t, "n1", "n2", "n3")
+	for _, args := range [][]string{{"add", "n4", "n4:1"}, {"promote", "n4"}, {"remove", "n4"}} {
+		out, errs, code := run(t, append([]string{"admin", "--server", f.addr, "member"}, args...)...)
+		require.Zero(t, code, errs)
+		require.NotContains(t, out, "changing", args)
+	}
+}
