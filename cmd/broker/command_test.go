@@ -79,6 +79,22 @@ func TestWrongCommandLines(t *testing.T) {
 	}
 }
 
+// TestGroupsOfCommandsDoNothingAlone: that is wrong usage, explained by the help. Asked for,
+// the help is no error.
+func TestGroupsOfCommandsDoNothingAlone(t *testing.T) {
+	for _, group := range []string{"", "check", "verify", "config", "admin", "admin topic", "admin member", "admin group", "admin message", "admin dlq"} {
+		args := strings.Fields(group)
+		stdout, stderr, code := run(t, args...)
+		tail := strings.Join(append([]string{"broker"}, args...), " ") + " does nothing alone: name one of its commands (exit 2, USAGE)\n"
+		if code != cli.ExitUsage || stdout != "" || !strings.HasSuffix(stderr, tail) || !strings.Contains(stderr, "Available Commands:") {
+			t.Errorf("broker %s: exit %d\n%s\n%s", group, code, stdout, stderr)
+		}
+		if stdout, stderr, code := run(t, append(args, "--help")...); code != cli.ExitOK || stderr != "" || !strings.Contains(stdout, "Available Commands:") {
+			t.Errorf("broker %s --help: exit %d\n%s\n%s", group, code, stdout, stderr)
+		}
+	}
+}
+
 func TestHelpFitsAScreen(t *testing.T) {
 	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"admin", "--help"}, {"demo", "--help"}, {"recover", "--help"}, {"admin", "member", "--help"}, {"config", "print", "--help"}} {
 		stdout, _, code := run(t, args...)

@@ -36,15 +36,20 @@ func newRoot(streams cli.Streams) *cobra.Command {
 	return root
 }
 
-// addCommands makes a command that does nothing but hold others: alone it shows
-// its help, and a word that is none of its commands is wrong usage.
+// addCommands makes a command that does nothing but hold others. Alone it is wrong usage, which
+// its help explains: a health check that forgets a word must not look healthy. So is a word that
+// is none of its commands.
 func addCommands(parent *cobra.Command, commands ...*cobra.Command) {
 	parent.AddCommand(commands...)
 	parent.Args = cobra.ArbitraryArgs
 	parent.SuggestionsMinimumDistance = 2
 	parent.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return cmd.Help()
+			cmd.SetOut(cmd.ErrOrStderr())
+			if err := cmd.Help(); err != nil {
+				return err
+			}
+			return cli.Usagef("%s does nothing alone: name one of its commands", cmd.CommandPath())
 		}
 		hint := ""
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
