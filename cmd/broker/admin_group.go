@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ledgermq/ledgermq/cmd/internal/cli"
 	"github.com/ledgermq/ledgermq/pkg/client"
 )
 
@@ -20,6 +21,8 @@ type consumerGroup struct {
 	Queues     int       `json:"queues"`
 	Lag        int64     `json:"lag_messages"`
 	Created    time.Time `json:"created"`
+	// Work is the policy of a work-queue group, and absent for any other.
+	Work *workPolicy `json:"work,omitempty"`
 }
 
 // describedGroup is a consumer group with all that is known of it.
@@ -51,7 +54,7 @@ type consumerQueue struct {
 }
 
 func toConsumerGroup(g *client.Group) consumerGroup {
-	return consumerGroup{g.Name, g.Assignment.String(), g.Paused, g.Members, g.Queues, g.Lag, g.Created}
+	return consumerGroup{g.Name, g.Assignment.String(), g.Paused, g.Members, g.Queues, g.Lag, g.Created, toWorkPolicy(g.Work)}
 }
 
 func newGroup(a *admin) *cobra.Command {
@@ -90,31 +93,6 @@ func newGroupList(a *admin) *cobra.Command {
 	}
 }
 
-func newGroupCreate(a *admin) *cobra.Command {
-	var p client.WorkPolicy
-	cmd := &cobra.Command{
-		Use:   "create NAME",
-		Short: "Create a work-queue group, whose consumers receive and acknowledge single messages",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(cmd.Context(), func(ctx context.Context, admin *client.Admin) error {
-				if err := admin.CreateWorkGroup(ctx, args[0], p); err != nil {
-					return fmt.Errorf("group %q: %w", args[0], err)
-				}
-				created := map[string]string{"created": args[0]}
-				return a.print(created, []any{"created"}, [][]any{{args[0]}})
-			})
-		},
-	}
-	fs := cmd.Flags()
-	fs.SortFlags = false
-	fs.IntVar(&p.MaxAttempts, "max-attempts", 16, "attempts until a message is a dead letter; -1: never")
-	fs.DurationVar(&p.BackoffMin, "backoff-min", time.Second, "time until a message comes again after its first attempt; doubles with each")
-	fs.DurationVar(&p.BackoffMax, "backoff-max", time.Minute, "the most of that")
-	fs.BoolVar(&p.FIFO, "fifo", false, "messages of one message group come one after the other")
-	return cmd
-}
-
 func stateOf(g consumerGroup) string {
 	switch {
 	case g.Paused:
@@ -130,7 +108,7 @@ func stateOf(g consumerGroup) string {
 func newGroupDescribe(a *admin) *cobra.Command {
 	return &cobra.Command{
 		Use:   "describe NAME",
-		Short: "Show how far a consumer group is, queue by queue, and who owns what",
+		Short: "Show what a consumer group is, how far it is, queue by queue, and who owns what",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), func(ctx context.Context, admin *client.Admin) error {
@@ -138,18 +116,28 @@ func newGroupDescribe(a *admin) *cobra.Command {
 				if err != nil {
 					return fmt.Errorf("group %q: %w", args[0], err)
 				}
-				out := toDescribedGroup(d)
-				rows := [][]any{}
-				for _, q := range out.QueueList {
-					rows = append(rows, []any{
-						q.Topic + "/" + strconv.Itoa(q.Queue), dashIfNone(q.Offset), q.End, q.Lag,
-						time.Duration(q.LagSeconds * float64(time.Second)).Round(time.Millisecond), orDash(q.Owner), committedAt(q.Committed),
-					})
-				}
-				return a.print(out, []any{"queue", "offset", "end", "lag", "waiting", "owner", "committed"}, rows)
+				return a.printDescribedGroup(toDescribedGroup(d))
 			})
 		},
 	}
+}
+
+func (a *admin) printDescribedGroup(out describedGroup) error {
+	if a.output.Value == "json" {
+		return cli.PrintJSON(a.streams.Out, out)
+	}
+	about := [][]any{{out.Name, out.Assignment, stateOf(out.consumerGroup), out.Members, out.Lag, out.Work}}
+	if err := cli.PrintTable(a.streams.Out, []any{"group", "assignment", "state", "members", "lag", "policy"}, about); err != nil {
+		return err
+	}
+	rows := [][]any{}
+	for _, q := range out.QueueList {
+		rows = append(rows, []any{
+			q.Topic + "/" + strconv.Itoa(q.Queue), dashIfNone(q.Offset), q.End, q.Lag,
+			time.Duration(q.LagSeconds * float64(time.Second)).Round(time.Millisecond), orDash(q.Owner), committedAt(q.Committed),
+		})
+	}
+	return cli.PrintTable(a.streams.Out, []any{"queue", "offset", "end", "lag", "waiting", "owner", "committed"}, rows)
 }
 
 func toDescribedGroup(d *client.GroupDescription) describedGroup {

@@ -53,6 +53,8 @@ func TestGroupCommands(t *testing.T) {
 	require.Equal(t, []int64{4, 0, 10, 6}, []int64{q.Offset, q.First, q.End, q.Lag})
 	require.Positive(t, q.LagSeconds)
 	require.NotNil(t, q.Committed)
+	require.Nil(t, d.Work)
+	require.Contains(t, table("describe", "billing"), "GROUP ASSIGNMENT STATE MEMBERS LAG POLICY billing sticky empty 0 6 - QUEUE")
 	require.Contains(t, table("describe", "billing"), "orders/0 4 10 6")
 
 	out, errs, code := admin("reset", "billing", "--shift", "-3", "--dry-run")
@@ -83,5 +85,47 @@ func TestGroupCommands(t *testing.T) {
 		_, errs, code := admin(tc.args...)
 		require.Equal(t, tc.code, code, errs)
 		require.Contains(t, errs, tc.want)
+	}
+}
+
+// TestWorkGroupsAreDescribedWithTheirPolicy, and a policy that is none is refused by its cause.
+func TestWorkGroupsAreDescribedWithTheirPolicy(t *testing.T) {
+	_, addr := startBroker(t)
+	admin := func(args ...string) (string, string, cli.ExitCode) {
+		return run(t, append([]string{"admin", "group", "--server", addr}, args...)...)
+	}
+	described := func(name string) string {
+		out, errs, code := admin("describe", name)
+		require.Zero(t, code, errs)
+		return strings.Join(strings.Fields(out), " ")
+	}
+	for name, flags := range map[string][]string{
+		"plain":   nil,
+		"packing": {"--max-attempts", "-1", "--backoff-min", "5m", "--fifo"},
+	} {
+		_, errs, code := admin(append([]string{"create", name}, flags...)...)
+		require.Zero(t, code, errs)
+	}
+	require.Contains(t, described("plain"), "plain work - 0 0 16 attempts, back-off 1s to 1m0s QUEUE")
+	require.Contains(t, described("packing"), "packing work - 0 0 attempts without end, back-off 5m0s to 5m0s, fifo QUEUE")
+	_, errs, code := admin("pause", "packing")
+	require.Zero(t, code, errs)
+	require.Contains(t, described("packing"), "packing work paused 0 0")
+	out, errs, code := admin("describe", "packing", "-o", "json")
+	require.Zero(t, code, errs)
+	var d describedGroup
+	require.NoError(t, json.Unmarshal([]byte(out), &d))
+	require.Equal(t, &workPolicy{MaxAttempts: -1, BackoffMinMs: 300_000, BackoffMaxMs: 300_000, FIFO: true}, d.Work)
+
+	for want, flags := range map[string][]string{
+		"--max-attempts -7: want 1 or more, or -1 for never (exit 2, USAGE)":    {"--max-attempts", "-7"},
+		"--max-attempts 0: want 1 or more, or -1 for never (exit 2, USAGE)":     {"--max-attempts", "0"},
+		"--backoff-min 0s: want 1ms or more (exit 2, USAGE)":                    {"--backoff-min", "0s"},
+		"--backoff-max 1m0s: want --backoff-min (5m0s) or more (exit 2, USAGE)": {"--backoff-min", "5m", "--backoff-max", "1m"},
+		"max_attempts is 10001: at most 10000 are possible (exit 1":             {"--max-attempts", "10001"},
+	} {
+		_, errs, code := admin(append([]string{"create", "none"}, flags...)...)
+		require.NotZero(t, code)
+		require.Contains(t, errs, want)
 	}
 }

@@ -46,8 +46,21 @@ func checkWorkPolicy(req *brokerv1.CreateGroupRequest) error {
 		return nil
 	case len(deadLetters(req.GetName())) > state.MaxTopicNameBytes:
 		return errorf(CodeInvalidGroupName, "group name %q: the name of a work-queue group has at most %d characters", req.GetName(), state.MaxTopicNameBytes-len(deadLetterPrefix))
-	case p.GetMaxAttempts() > state.MaxAttempts || p.GetBackoffMinMs() < 0 || p.GetBackoffMinMs() > p.GetBackoffMaxMs() || p.GetBackoffMaxMs() > state.MaxBackoffMs:
-		return errorf(CodeLimitExceeded, "group %q: at most %d attempts and a back-off of 0 to 12 h, the least not above the most, are possible", req.GetName(), state.MaxAttempts)
+	case p.GetMaxAttempts() > state.MaxAttempts:
+		return errorf(CodeLimitExceeded, "group %q: max_attempts is %d: at most %d are possible", req.GetName(), p.GetMaxAttempts(), state.MaxAttempts)
+	}
+	return checkBackoff(req.GetName(), p)
+}
+
+func checkBackoff(group string, p *brokerv1.WorkPolicy) error {
+	least, most := durationText(p.GetBackoffMinMs()), durationText(p.GetBackoffMaxMs())
+	switch {
+	case p.GetBackoffMinMs() < 0:
+		return errorf(CodeLimitExceeded, "group %q: backoff_min is %s: 0 or more is possible", group, least)
+	case p.GetBackoffMaxMs() > state.MaxBackoffMs:
+		return errorf(CodeLimitExceeded, "group %q: backoff_max is %s: at most %s is possible", group, most, durationText(state.MaxBackoffMs))
+	case p.GetBackoffMinMs() > p.GetBackoffMaxMs():
+		return errorf(CodeLimitExceeded, "group %q: backoff_min is %s, above backoff_max, which is %s", group, least, most)
 	}
 	return nil
 }

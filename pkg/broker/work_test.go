@@ -188,6 +188,21 @@ func TestGroupsAreForOffsetsOrForWork(t *testing.T) {
 	require.Equal(t, string(CodeUnknownGroup), infoOf(err).GetReason())
 }
 
+// TestRefusedPolicyNamesTheCause: the field, and the value it has.
+func TestRefusedPolicyNamesTheCause(t *testing.T) {
+	n := startSingle(t, nil)
+	for want, p := range map[string]*brokerv1.WorkPolicy{
+		"max_attempts is 10001: at most 10000 are possible":    {MaxAttempts: 10_001},
+		"backoff_min is -1s: 0 or more is possible":            {BackoffMinMs: -1000},
+		"backoff_max is 13h: at most 12h is possible":          {BackoffMaxMs: 13 * 3_600_000},
+		"backoff_min is 5m, above backoff_max, which is 1m30s": {BackoffMinMs: 300_000, BackoffMaxMs: 90_000},
+	} {
+		_, err := n.groups().CreateGroup(n.ctx(), &brokerv1.CreateGroupRequest{Name: "g", Assignment: brokerv1.GroupAssignment_GROUP_ASSIGNMENT_WORK, Work: p})
+		require.Equal(t, string(CodeLimitExceeded), infoOf(err).GetReason())
+		require.ErrorContains(t, err, want)
+	}
+}
+
 // TestWorkIsFiltered: what a filter does not want is done for the group.
 func TestWorkIsFiltered(t *testing.T) {
 	n := startSingle(t, nil)
