@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,11 +19,13 @@ const redriveAtOnce = 100
 
 // redrive is what a redrive does, or would do, as `-o json` shows it.
 type redrive struct {
-	Group    string     `json:"group"`
-	DryRun   bool       `json:"dry_run"`
-	Redriven int        `json:"redriven"`
-	Before   int        `json:"redriven_before"`
-	Failed   int        `json:"failed"`
+	Group    string `json:"group"`
+	DryRun   bool   `json:"dry_run"`
+	Redriven int    `json:"redriven"`
+	Before   int    `json:"redriven_before"`
+	Failed   int    `json:"failed"`
+	// NotFound are those of the offsets named at which no dead letter is.
+	NotFound int        `json:"not_found"`
 	Letters  []redriven `json:"letters"`
 }
 
@@ -31,6 +35,7 @@ type redriven struct {
 	Queue     int    `json:"queue"`
 	NewOffset *int64 `json:"new_offset,omitempty"`
 	Before    bool   `json:"redriven_before,omitempty"`
+	NotFound  bool   `json:"not_found,omitempty"`
 	Error     string `json:"error,omitempty"`
 }
 
@@ -42,7 +47,10 @@ func newDLQRedrive(a *admin) *cobra.Command {
 		Short: "Put dead letters back into the queues that they came from",
 		Long: `Put dead letters back at the end of the queues that they came from, as messages with a
 first attempt. Say which, or --all. Each is put back once: a run that was interrupted is
-simply repeated.`,
+simply repeated.
+
+Each offset named has a line of its own, also if it was put back before, which is no error,
+or is not there: then the exit code is 3, and 4 if none of them is.`,
 		Example: `  broker admin dlq redrive billing --all --dry-run
   broker admin dlq redrive billing --topic orders --from 1h --rate 50/s
   broker admin dlq redrive billing --offset 3,17`,
@@ -84,7 +92,37 @@ func (a *admin) redrive(ctx context.Context, admin *client.Admin, out *redrive, 
 			err = pause(ctx, time.Duration(len(part))*time.Second/time.Duration(rate))
 		}
 	}
+	if err == nil {
+		err = a.redriveRest(ctx, admin, out, s, offsets)
+	}
 	return errors.Join(a.printRedrive(out), redriveError(out, err, len(offsets)))
+}
+
+// redriveRest has a row for each offset named that was not selected, because it was put back
+// before or is not there. What the other flags leave out has none.
+func (a *admin) redriveRest(ctx context.Context, admin *client.Admin, out *redrive, s *selection, selected []int64) error {
+	named := slices.Clone(s.offsets)
+	slices.Sort(named)
+	for _, offset := range slices.Compact(named) {
+		if slices.Contains(selected, offset) {
+			continue
+		}
+		page, err := admin.DeadLetters(ctx, out.Group, offset, 1, true)
+		if err != nil {
+			return fmt.Errorf("dead letters of %q: %w", out.Group, err)
+		}
+		switch {
+		case len(page.Letters) == 0 || page.Letters[0].Offset != offset:
+			out.NotFound++
+			out.Letters = append(out.Letters, redriven{Offset: offset, NotFound: true})
+		case page.Letters[0].Redriven && s.wants(&page.Letters[0]):
+			out.Before++
+			topic, queue, _ := page.Letters[0].Origin()
+			number, _ := strconv.Atoi(queue) // the brokers wrote it
+			out.Letters = append(out.Letters, redriven{Offset: offset, Topic: topic, Queue: number, Before: true})
+		}
+	}
+	return nil
 }
 
 func (a *admin) redriveSome(ctx context.Context, admin *client.Admin, out *redrive, offsets []int64) error {
@@ -122,8 +160,10 @@ func pause(ctx context.Context, d time.Duration) error {
 func (a *admin) printRedrive(out *redrive) error {
 	rows := [][]any{}
 	for _, r := range out.Letters {
-		became := "put back"
+		became, to := "put back", fmt.Sprint(r.Topic, "/", r.Queue)
 		switch {
+		case r.NotFound:
+			became, to = "there is no such dead letter", "-"
 		case r.Error != "":
 			became = r.Error
 		case r.Before:
@@ -135,7 +175,7 @@ func (a *admin) printRedrive(out *redrive) error {
 		if r.NewOffset != nil {
 			at = *r.NewOffset
 		}
-		rows = append(rows, []any{r.Offset, fmt.Sprint(r.Topic, "/", r.Queue), at, became})
+		rows = append(rows, []any{r.Offset, to, at, became})
 	}
 	if err := a.print(out, []any{"offset", "to", "new offset", "result"}, rows); err != nil {
 		return err
@@ -151,8 +191,10 @@ func redriveError(out *redrive, err error, selected int) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("%d of %d were put back, repeat it for the rest: %w", out.Redriven+out.Before, selected, err)
-	case out.Failed > 0:
-		return cli.Exit(cli.ExitPartial, fmt.Errorf("%d of %d could not be put back", out.Failed, selected))
+	case out.NotFound > 0 && len(out.Letters) == out.NotFound:
+		return cli.Exit(cli.ExitNotFound, fmt.Errorf("group %q has none of the dead letters named", out.Group))
+	case out.Failed+out.NotFound > 0:
+		return cli.Exit(cli.ExitPartial, fmt.Errorf("%d of %d could not be put back", out.Failed+out.NotFound, len(out.Letters)))
 	}
 	return nil
 }

@@ -70,26 +70,26 @@ func TestDeadLetterCommands(t *testing.T) {
 	require.Len(t, list("--from", "1h", "--offset", "1,2,9"), 2)
 	require.Contains(t, table("dlq", "show", "packing", "2"), "from orders/0@2 attempts 1")
 
-	redriven := func(code cli.ExitCode, args ...string) (r redrive) {
+	putBack := func(code cli.ExitCode, args ...string) (r redrive) {
 		out, errs, got := admin(append([]string{"dlq", "redrive", "packing", "-o", "json"}, args...)...)
 		require.Equal(t, code, got, errs)
 		require.NoError(t, json.Unmarshal([]byte(out), &r), "%s", out)
 		return r
 	}
-	require.Equal(t, 6, redriven(0, "--all", "--dry-run").Redriven)
+	require.Equal(t, 6, putBack(0, "--all", "--dry-run").Redriven)
 	require.Len(t, list(), 6)
-	r := redriven(0, "--offset", "4", "--rate", "100/s")
+	r := putBack(0, "--offset", "4", "--rate", "100/s")
 	require.Equal(t, []int{1, 0, 0}, []int{r.Redriven, r.Before, r.Failed})
 	require.Equal(t, int64(10), *r.Letters[0].NewOffset)
-	require.Zero(t, redriven(0, "--offset", "4").Redriven, "it is not among those that are left")
-	require.Equal(t, 5, redriven(0, "--all").Redriven)
+	require.Zero(t, putBack(0, "--offset", "4").Redriven, "it is not among those that are left")
+	require.Equal(t, 5, putBack(0, "--all").Redriven)
 	require.Empty(t, list())
 	require.Len(t, list("--redriven"), 6)
 	_, errs, code := admin("group", "delete", "packing")
 	require.Zero(t, code, errs)
 	require.Empty(t, list(), "the group is gone, and its dead letters are not")
 	require.Len(t, list("--redriven"), 6)
-	require.Zero(t, redriven(0, "--all").Redriven)
+	require.Zero(t, putBack(0, "--all").Redriven)
 	require.Contains(t, table("topic", "describe", "orders"), "orders/0 0 16 16")
 
 	for _, tc := range []struct {
@@ -119,4 +119,34 @@ func TestRedriveOfATopicThatIsGone(t *testing.T) {
 	require.Equal(t, cli.ExitPartial, code, errs)
 	require.Contains(t, out, "UNKNOWN_TOPIC")
 	require.Contains(t, errs, "6 of 6 could not be put back")
+}
+
+// TestRedriveOfNamedOffsets says of each what became of it, also where there is nothing to do.
+func TestRedriveOfNamedOffsets(t *testing.T) {
+	addr := serveOrders(t)
+	killOrders(t, addr)
+	at := func(n int64) *int64 { return &n }
+	for _, tc := range []struct {
+		offsets string
+		code    cli.ExitCode
+		want    redrive
+	}{
+		{"4", cli.ExitOK, redrive{Redriven: 1, Letters: []redriven{{Offset: 4, Topic: "orders", NewOffset: at(10)}}}},
+		{"4", cli.ExitOK, redrive{Before: 1, Letters: []redriven{{Offset: 4, Topic: "orders", Before: true}}}},
+		{"0,77,77,4", cli.ExitPartial, redrive{Redriven: 1, Before: 1, NotFound: 1, Letters: []redriven{
+			{Offset: 0, Topic: "orders", NewOffset: at(11)}, {Offset: 4, Topic: "orders", Before: true}, {Offset: 77, NotFound: true},
+		}}},
+		{"77,78", cli.ExitNotFound, redrive{NotFound: 2, Letters: []redriven{{Offset: 77, NotFound: true}, {Offset: 78, NotFound: true}}}},
+	} {
+		out, errs, code := run(t, "admin", "--server", addr, "dlq", "redrive", "packing", "-o", "json", "--offset", tc.offsets)
+		require.Equal(t, tc.code, code, errs)
+		var got redrive
+		require.NoError(t, json.Unmarshal([]byte(out), &got))
+		tc.want.Group = "packing"
+		require.Equal(t, tc.want, got)
+	}
+	out, errs, code := run(t, "admin", "--server", addr, "dlq", "redrive", "packing", "--offset", "4,77")
+	require.Equal(t, cli.ExitPartial, code)
+	require.Contains(t, strings.Join(strings.Fields(out), " "), "4 orders/0 - put back before 77 - - there is no such dead letter")
+	require.Contains(t, errs, "1 of 2 could not be put back")
 }
