@@ -57,12 +57,12 @@ for, and after an interrupted run those that are left are found by the same sele
 
 // selection says which dead letters are meant.
 type selection struct {
-	offsets              []int64
-	topic, tag, key, id  string
-	after, before        string
-	redriven             bool
-	count                int
-	afterTime, untilTime time.Time
+	offsets             []int64
+	topic, tag, key, id string
+	after, before       string
+	died                timeRange // what after and before say
+	redriven            bool
+	count               int
 }
 
 func (s *selection) register(cmd *cobra.Command) {
@@ -78,17 +78,10 @@ func (s *selection) register(cmd *cobra.Command) {
 	fs.IntVarP(&s.count, "count", "n", 0, "at most so many; 0 is no limit")
 }
 
-// read makes times of their texts.
-func (s *selection) read() error {
-	for text, into := range map[*string]*time.Time{&s.after: &s.afterTime, &s.before: &s.untilTime} {
-		if *text == "" {
-			continue
-		}
-		at, err := cli.ParseTime(*text, time.Now())
-		if err != nil {
-			return cli.Exit(cli.ExitUsage, err)
-		}
-		*into = at
+// read checks the flags, and makes times of their texts.
+func (s *selection) read() (err error) {
+	if s.died, err = parseTimeRange(s.after, s.before, time.Now()); err != nil {
+		return err
 	}
 	if s.count < 0 {
 		return cli.Usagef("-n %d: want 0 or more", s.count)
@@ -104,7 +97,7 @@ func (s *selection) wants(l *client.DeadLetter) bool {
 	case len(s.offsets) > 0 && !slices.Contains(s.offsets, l.Offset):
 	case s.topic != "" && s.topic != topic, s.tag != "" && s.tag != l.Tag, s.id != "" && s.id != l.ID:
 	case s.key != "" && s.key != string(l.Key):
-	case !s.afterTime.IsZero() && dead.Before(s.afterTime), !s.untilTime.IsZero() && !dead.Before(s.untilTime):
+	case !s.died.from.IsZero() && dead.Before(s.died.from), !s.died.to.IsZero() && !dead.Before(s.died.to):
 	default:
 		return true
 	}
@@ -116,11 +109,8 @@ func (s *selection) empty() bool {
 	return len(s.offsets) == 0 && s.topic == "" && s.tag == "" && s.key == "" && s.id == "" && s.after == "" && s.before == ""
 }
 
-// each calls do for the dead letters that are meant, page by page.
+// each calls do for the dead letters that are meant, page by page. The selection was read.
 func (a *admin) each(ctx context.Context, admin *client.Admin, group string, s *selection, do func(*client.DeadLetter) error) error {
-	if err := s.read(); err != nil {
-		return err
-	}
 	if err := hadDeadLetters(ctx, admin, group); err != nil {
 		return err
 	}
@@ -170,6 +160,9 @@ func newDLQList(a *admin) *cobra.Command {
 		Short: "List the dead letters of a group",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := s.read(); err != nil {
+				return err
+			}
 			return a.with(cmd.Context(), func(ctx context.Context, admin *client.Admin) error {
 				all, rows := []deadLetter{}, [][]any{}
 				err := a.each(ctx, admin, args[0], s, func(l *client.DeadLetter) error {

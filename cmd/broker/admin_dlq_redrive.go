@@ -59,6 +59,9 @@ or is not there: then the exit code is 3, and 4 if none of them is.`,
 			if all == !s.empty() {
 				return cli.Usagef("say which dead letters are to be put back, or --all")
 			}
+			if err := s.read(); err != nil {
+				return err
+			}
 			return a.connected(cmd.Context(), func(ctx context.Context, admin *client.Admin) error {
 				return a.redrive(ctx, admin, &redrive{Group: args[0], DryRun: dryRun, Letters: []redriven{}}, s, int64(rate))
 			})

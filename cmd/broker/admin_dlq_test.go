@@ -101,6 +101,8 @@ func TestDeadLetterCommands(t *testing.T) {
 		{"has no dead letter 77", cli.ExitNotFound, []string{"show", "packing", "77"}},
 		{"want a number", cli.ExitUsage, []string{"show", "packing", "x"}},
 		{"or --all", cli.ExitUsage, []string{"redrive", "packing"}},
+		{"--from 1h is not before --to 2h", cli.ExitUsage, []string{"list", "packing", "--from", "1h", "--to", "2h"}},
+		{`--from: time "bogus": want such as`, cli.ExitUsage, []string{"redrive", "packing", "--from", "bogus"}},
 		{"or --all", cli.ExitUsage, []string{"redrive", "packing", "--all", "--offset", "1"}},
 	} {
 		_, errs, code := admin(append([]string{"dlq"}, tc.args...)...)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -39,28 +38,31 @@ func (s *search) plain() bool {
 	return s.tag == "" && s.filter == "" && (s.id == "") != (s.key == "") && s.count > 0
 }
 
+// keyIndexHint says what would make a search faster, and why one is not that fast where the
+// index is there.
+func keyIndexHint(ctx context.Context, admin *client.Admin, topic string) string {
+	t, err := admin.DescribeTopic(ctx, topic)
+	switch {
+	case err != nil:
+		return "" // the search has its answer
+	case t.Settings.KeyIndex:
+		return ": that of this topic was turned on after they had come"
+	}
+	return fmt.Sprintf(" (broker admin topic key-index %s on)", topic)
+}
+
 // findPlain finds messages by key or id where the brokers say they are.
 func (a *admin) findPlain(ctx context.Context, c *client.Client, topic string, s *search) error {
-	wanted := client.Search{Topic: topic, ID: s.id, Limit: s.count}
+	wanted := client.Search{Topic: topic, ID: s.id, From: s.between.from, To: s.between.to, Limit: s.count}
 	if s.key != "" {
 		wanted.Key = []byte(s.key)
-	}
-	for text, into := range map[*string]*time.Time{&s.from: &wanted.From, &s.to: &wanted.To} {
-		if *text == "" {
-			continue
-		}
-		at, err := cli.ParseTime(*text, time.Now())
-		if err != nil {
-			return cli.Exit(cli.ExitUsage, err)
-		}
-		*into = at
 	}
 	found, err := c.Admin().Find(ctx, wanted)
 	if err != nil {
 		return err
 	}
 	if found.Scanned > 0 {
-		_, _ = fmt.Fprintf(a.streams.Err, "%d messages were gone through, because no key index knows them (broker admin topic key-index %s on)\n", found.Scanned, topic)
+		_, _ = fmt.Fprintf(a.streams.Err, "%d messages were gone through, because no key index knows them%s\n", found.Scanned, keyIndexHint(ctx, c.Admin(), topic))
 	}
 	var messages []client.Message
 	for _, at := range found.Messages {

@@ -96,6 +96,7 @@ func messageAt(ctx context.Context, c *client.Client, topic string, queue int, o
 type search struct {
 	id, key, tag, filter string
 	from, to             string
+	between              timeRange // what from and to say
 	count                int
 }
 
@@ -112,6 +113,10 @@ the topic's key index, if it has one (topic create --key-index, topic key-index)
   broker admin message find orders --from 2026-11-22T09:30 -n 1`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
+			if s.between, err = parseTimeRange(s.from, s.to, time.Now()); err != nil {
+				return err
+			}
 			return a.dialed(cmd.Context(), func(ctx context.Context, c *client.Client) error { return a.find(ctx, c, args[0], s) })
 		},
 	}
@@ -171,23 +176,23 @@ func (s *search) span(ctx context.Context, admin *client.Admin, topic string) (s
 	for _, q := range described.Queues {
 		all.from[q.Queue], all.to[q.Queue] = q.First, q.End
 	}
-	for text, into := range map[*string]map[int]int64{&s.from: all.from, &s.to: all.to} {
-		if *text == "" {
-			continue
-		}
-		at, err := cli.ParseTime(*text, time.Now())
-		if err != nil {
-			return all, cli.Exit(cli.ExitUsage, err)
-		}
-		found, err := admin.FindOffsets(ctx, topic, at)
-		if err != nil {
-			return all, err
-		}
-		for _, f := range found {
-			into[f.Queue] = f.Offset
-		}
+	err = moveTo(ctx, admin, topic, s.between.from, all.from)
+	if err == nil {
+		err = moveTo(ctx, admin, topic, s.between.to, all.to)
 	}
-	return all, nil
+	return all, err
+}
+
+// moveTo makes the offsets of queues those of a time, if one was given.
+func moveTo(ctx context.Context, admin *client.Admin, topic string, at time.Time, offsets map[int]int64) error {
+	if at.IsZero() {
+		return nil
+	}
+	found, err := admin.FindOffsets(ctx, topic, at)
+	for _, f := range found {
+		offsets[f.Queue] = f.Offset
+	}
+	return err
 }
 
 func (a *admin) find(ctx context.Context, c *client.Client, topic string, s *search) error {

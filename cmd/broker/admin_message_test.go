@@ -83,7 +83,11 @@ func TestMessages(t *testing.T) {
 		"want TOPIC/QUEUE@OFFSET":                       {"get", "orders@7"},
 		"no such message in what was looked at":         {"find", "orders", "--from", time.Now().Add(time.Hour).Format(time.RFC3339)},
 		"filter, column 5: the text has no end":         {"find", "orders", "--filter", "n = 'x"},
-		`time "soon": want such as`:                     {"find", "orders", "--from", "soon"},
+		`--from: time "soon": want such as`:             {"find", "orders", "--from", "soon"},
+		"--from 1h is not before --to 2h":               {"find", "orders", "--from", "1h", "--to", "2h"},
+		"no time lies between them (exit 2, USAGE)":     {"find", "orders", "--id", "id-7", "--from", "1h", "--to", "1h"},
+		`"orders" beside --handle`:                      {"trace", "orders", "--handle", "xyz"},
+		"--id beside --handle":                          {"trace", "--id", "id-7", "--handle", "xyz"},
 		"--tag stands alone":                            {"find", "orders", "--tag", "a", "--id", "b"},
 	} {
 		_, errs, code := run(t, append([]string{"admin", "--server", addr, "message"}, args...)...)
@@ -114,8 +118,14 @@ func TestMessagesByKeyIndex(t *testing.T) {
 	if _, errs, code := run(t, "admin", "--server", addr, "topic", "key-index", "indexed", "off"); code != cli.ExitOK {
 		t.Error(errs)
 	}
-	if out, errs, _ = run(t, "admin", "--server", addr, "message", "find", "indexed", "-o", "json", "--id", "1"); !strings.Contains(errs, "3 messages were gone through") {
+	if out, errs, _ = run(t, "admin", "--server", addr, "message", "find", "indexed", "-o", "json", "--id", "1"); !strings.Contains(errs, "3 messages were gone through") || !strings.Contains(errs, "topic key-index indexed on") {
 		t.Errorf("%s%s", out, errs)
+	}
+	if _, errs, code := run(t, "admin", "--server", addr, "topic", "key-index", "indexed", "on"); code != cli.ExitOK {
+		t.Error(errs)
+	}
+	if out, errs, _ = run(t, "admin", "--server", addr, "message", "find", "indexed", "-o", "json", "--id", "1"); !strings.Contains(errs, "turned on after they had come") || strings.Contains(errs, "topic key-index indexed on") {
+		t.Errorf("an index that is on is no advice: %s%s", out, errs)
 	}
 }
 
@@ -166,6 +176,12 @@ func TestMessageTrace(t *testing.T) {
 	}
 	if out, errs, _ := run(t, "admin", "--server", addr, "message", "trace", "--handle", waits.Handle); !strings.Contains(out, "waits") || !strings.Contains(out, "until ") || strings.Contains(out, "GROUP") {
 		t.Errorf("%s%s", out, errs)
+	}
+	if err := p.Recall(t.Context(), waits.Handle); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, code := run(t, "admin", "--server", addr, "message", "trace", "--handle", waits.Handle); code != cli.ExitNotFound || !strings.Contains(errs, "(exit 4, NOT_WAITING)") {
+		t.Errorf("exit %d: %s", code, errs)
 	}
 	if _, _, code := run(t, "admin", "--server", addr, "message", "trace"); code != cli.ExitUsage {
 		t.Errorf("exit %d", code)

@@ -113,9 +113,9 @@ func (f *trimming) offsets(ctx context.Context, admin *client.Admin, t *client.T
 		}
 		to[queues[0].Queue] = offset
 	default:
-		at, err := cli.ParseTime(f.before, time.Now())
+		at, err := parseTimeFlag("--before", f.before, time.Now())
 		if err != nil {
-			return nil, cli.Exit(cli.ExitUsage, err)
+			return nil, err
 		}
 		found, err := admin.FindOffsets(ctx, t.Name, at)
 		if err != nil {

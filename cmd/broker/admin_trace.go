@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -92,15 +93,21 @@ func newMessageTrace(a *admin) *cobra.Command {
 members it is, how it was delivered if it had to wait, and how each consumer group stands to it.
 
 A group that is past a message consumed it, or was set beyond it by a reset; "moved" is when it
-last committed in that queue, so it was past the message then at the latest.`,
+last committed in that queue, so it was past the message then at the latest.
+
+A handle names a message while it waits, and for a while one whose transaction has ended. A
+delayed one that was delivered is found by its id.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if (len(args) == 1) == (handle != "") || id != "" && handle != "" {
-				return cli.Usagef("say which message: TOPIC/QUEUE@OFFSET, TOPIC --id ID, or --handle HANDLE")
+			if err := checkTraced(args, id, handle); err != nil {
+				return err
 			}
 			return a.with(cmd.Context(), func(ctx context.Context, admin *client.Admin) error {
 				if handle != "" {
 					t, err := admin.TraceHandle(ctx, handle)
+					if errors.Is(err, client.ErrNotWaiting) {
+						return &cli.Error{Exit: cli.ExitNotFound, Code: string(client.CodeNotWaiting), Err: err}
+					}
 					if err != nil {
 						return err
 					}
@@ -118,9 +125,22 @@ last committed in that queue, so it was past the message then at the latest.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&handle, "handle", "", "the handle of a message that waits, or did, as its receipt gives it")
+	cmd.Flags().StringVar(&handle, "handle", "", "the handle, as its receipt gives it, of a message that waits or whose transaction has ended")
 	cmd.Flags().StringVar(&id, "id", "", "the message id that its sender gave it; the first one that has it")
 	return cmd
+}
+
+// checkTraced refuses what names no message, or more than one.
+func checkTraced(args []string, id, handle string) error {
+	switch {
+	case handle != "" && len(args) > 0:
+		return cli.Usagef("%q beside --handle: a handle alone says which message", args[0])
+	case handle != "" && id != "":
+		return cli.Usagef("--id beside --handle: a handle alone says which message")
+	case handle == "" && len(args) == 0:
+		return cli.Usagef("say which message: TOPIC/QUEUE@OFFSET, TOPIC --id ID, or --handle HANDLE")
+	}
+	return nil
 }
 
 // traced is the place of the message that is meant.
