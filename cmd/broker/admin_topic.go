@@ -182,6 +182,7 @@ queue then: docs/topics.md says what becomes of their order.`,
 		},
 	}
 	f.register(cmd, 0, "how many queues it shall have, no fewer than now")
+	cmd.Flags().Lookup("type").DefValue = "" // it stays as it is
 	return cmd
 }
 
@@ -282,8 +283,8 @@ A topic of dead letters has no grace unless --grace says one.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			chosen := cmd.Flags().Changed("grace")
-			if now && chosen || chosen && grace <= 0 {
-				return cli.Usagef("--now is without a grace; --grace takes a time above 0")
+			if now && chosen || chosen && grace < time.Millisecond { // below it would be none
+				return cli.Usagef("--now is without a grace; --grace takes a time of 1ms or more")
 			}
 			if now {
 				grace = 0
@@ -303,7 +304,7 @@ A topic of dead letters has no grace unless --grace says one.`,
 	}
 	cmd.Flags().BoolVar(&now, "now", false, "without a grace: it cannot be had back; also for one that is deleted already")
 	cmd.Flags().DurationVar(&grace, "grace", client.DefaultGrace, "for how long it can be had back, up to 720h; default as the brokers say")
-	cmd.Flags().Lookup("grace").DefValue = ""
+	cmd.Flags().Lookup("grace").DefValue = "0s" // which --help does not show: it is for the brokers to say
 	return cmd
 }
 

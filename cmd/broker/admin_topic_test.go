@@ -86,15 +86,37 @@ func TestTopicCommandsThatAreRefused(t *testing.T) {
 		{"INVALID_TOPIC_NAME", cli.ExitUsage, []string{"create", "%DLQ%x"}},
 		{"INVALID_TOPIC_SETTINGS", cli.ExitUsage, []string{"create", "y", "--max-message-bytes", "7"}},
 		{"want MIXED, NORMAL", cli.ExitUsage, []string{"create", "x", "--type", "fast"}},
+		{"retention is 10ms: 0, or 1s to 876000h are possible", cli.ExitUsage, []string{"create", "y", "--retention", "10ms"}},
+		{"Retention is -1h0m0s: 0, or 1s to 876000h (100 years), are possible", cli.ExitUsage, []string{"alter", "x", "--retention", "-1h"}},
+		{"MaxMessageBytes is -1: 0, or 1024 to limits.max_batch_bytes", cli.ExitUsage, []string{"alter", "x", "--max-message-bytes", "-1"}},
+		{"a grace of 800h asked for, 0 to 720h are possible", cli.ExitFailed, []string{"delete", "x", "--grace", "800h"}},
+		{"cannot have 0 queues: 1 or more, and no more than limits.max_queues_per_topic of the brokers (1024 by default)", cli.ExitUsage, []string{"create", "y", "--queues", "0"}},
+		{"a topic has 1 to 1024 queues (limits.max_queues_per_topic), not 1025", cli.ExitFailed, []string{"create", "y", "--queues", "1025"}},
 		{"nothing to change", cli.ExitUsage, []string{"alter", "x"}},
 		{"want --to or --before", cli.ExitUsage, []string{"trim", "x"}},
 		{"name it with --queue", cli.ExitUsage, []string{"trim", "x", "--to", "3"}},
 		{"OFFSET_TOO_HIGH", cli.ExitNotFound, []string{"trim", "x", "--to", "3", "--queue", "1"}},
 		{"has queues 0 to 1, not 2", cli.ExitNotFound, []string{"trim", "x", "--to", "end", "--queue", "2"}},
+		{"--grace takes a time of 1ms or more", cli.ExitUsage, []string{"delete", "x", "--grace", "100us"}},
 		{"--now is without a grace", cli.ExitUsage, []string{"delete", "x", "--now", "--grace", "1h"}},
 	} {
 		_, errs, code := admin(tc.args...)
 		require.Equal(t, tc.code, code, errs)
 		require.Contains(t, errs, tc.want)
+	}
+}
+
+// TestHelpShowsTrueDefaults: none where the topic, or the brokers, say what it is.
+func TestHelpShowsTrueDefaults(t *testing.T) {
+	for command, want := range map[string][2]string{
+		"alter":  {"TRANSACTION\n", "(default"},
+		"delete": {"default as the brokers say\n", "(default"},
+	} {
+		out, _, code := run(t, "admin", "topic", command, "--help")
+		require.Zero(t, code)
+		own, _, found := strings.Cut(out, "Global Flags:")
+		require.True(t, found)
+		require.Contains(t, own, want[0])
+		require.NotContains(t, own, want[1])
 	}
 }

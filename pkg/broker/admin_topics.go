@@ -58,6 +58,9 @@ func (s *adminService) settings(m *brokerv1.TopicSettings) (*recordv1.TopicSetti
 	if limit := m.GetMaxMessageBytes(); int64(limit) > s.maxBatch {
 		return nil, errorf(CodeInvalidTopicSettings, "max_message_bytes is %d, above limits.max_batch_bytes, %d", limit, s.maxBatch)
 	}
+	if ms := m.GetRetentionMs(); ms != 0 && (ms < state.MinRetentionMs || ms > state.MaxRetentionMs) { // before the state does, in a user's units
+		return nil, errorf(CodeInvalidTopicSettings, "retention is %s: 0, or %s to %s are possible", durationText(ms), durationText(state.MinRetentionMs), durationText(state.MaxRetentionMs))
+	}
 	c := &recordv1.TopicSettings{MaxMessageBytes: m.MaxMessageBytes, RetentionMs: m.RetentionMs, RetentionMessages: m.RetentionMessages}
 	if m.Type != nil {
 		if m.GetType() < 0 {
@@ -162,6 +165,9 @@ func (s *adminService) deleteTopic(ctx context.Context, _ *leadership, req *brok
 		grace = req.GetGraceMs()
 	case strings.HasPrefix(req.GetName(), deadLetterPrefix):
 		grace = 0 // the next dead letter makes it anew
+	}
+	if grace < 0 || grace > state.MaxDeleteGraceMs { // before the state does, in a user's units
+		return nil, errorf(CodeLimitExceeded, "topic %.140q: a grace of %s asked for, 0 to %s are possible", req.GetName(), durationText(grace), durationText(state.MaxDeleteGraceMs))
 	}
 	out, err := s.proposer.command(ctx, &recordv1.Command{
 		RequestId: req.GetRequestId(),

@@ -107,9 +107,16 @@ func (a *Admin) CreateTopicWith(ctx context.Context, name string, n int, s Topic
 	return a.createTopic(ctx, name, n, &brokerv1.CreateTopicRequest{Settings: message, KeyIndex: s.KeyIndex})
 }
 
+// maxTopicQueues is more than any broker can be configured to.
+const maxTopicQueues = 1 << 16
+
+func wrongQueues(n int) error {
+	return errorf(CodeInvalidConfig, "a topic cannot have %d queues: 1 or more, and no more than limits.max_queues_per_topic of the brokers (1024 by default)", n)
+}
+
 func (a *Admin) createTopic(ctx context.Context, name string, n int, request *brokerv1.CreateTopicRequest) (*Topic, error) {
-	if n < 1 || n > 1<<16 {
-		return nil, errorf(CodeInvalidConfig, "a topic has 1 to 65536 queues, not %d", n)
+	if n < 1 || n > maxTopicQueues {
+		return nil, wrongQueues(n)
 	}
 	request.Name, request.Queues, request.RequestId = name, uint32(n), newRequestID()
 	var topic *Topic
@@ -129,13 +136,13 @@ func (c *TopicChange) settings() (*brokerv1.TopicSettings, error) {
 	}
 	if c.MaxMessageBytes != nil {
 		if *c.MaxMessageBytes < 0 || *c.MaxMessageBytes > 1<<30 {
-			return nil, errorf(CodeInvalidTopicSettings, "MaxMessageBytes is %d", *c.MaxMessageBytes)
+			return nil, errorf(CodeInvalidTopicSettings, "MaxMessageBytes is %d: 0, or 1024 to limits.max_batch_bytes of the brokers, are possible", *c.MaxMessageBytes)
 		}
 		m.MaxMessageBytes = new(uint32(*c.MaxMessageBytes))
 	}
 	if c.Retention != nil {
 		if *c.Retention != 0 && *c.Retention < time.Millisecond {
-			return nil, errorf(CodeInvalidTopicSettings, "Retention is %v", *c.Retention)
+			return nil, errorf(CodeInvalidTopicSettings, "Retention is %v: 0, or 1s to 876000h (100 years), are possible", *c.Retention)
 		}
 		m.RetentionMs = new(c.Retention.Milliseconds())
 	}
@@ -146,8 +153,8 @@ func (c *TopicChange) settings() (*brokerv1.TopicSettings, error) {
 // within seconds; which messages then go where, docs/topics.md says. Errors:
 // ErrUnknownTopic, ErrInvalidTopicChange, ErrInvalidTopicSettings.
 func (a *Admin) AlterTopic(ctx context.Context, name string, change TopicChange) (*Topic, error) {
-	if change.Queues < 0 || change.Queues > 1<<16 {
-		return nil, errorf(CodeInvalidConfig, "a topic has 1 to 65536 queues, not %d", change.Queues)
+	if change.Queues < 0 || change.Queues > maxTopicQueues {
+		return nil, wrongQueues(change.Queues)
 	}
 	settings, err := change.settings()
 	if err != nil {
@@ -210,7 +217,7 @@ func (a *Admin) DeleteTopicWithGrace(ctx context.Context, name string, grace tim
 		return a.deleteTopic(ctx, name, nil)
 	}
 	if grace < 0 {
-		return until, errorf(CodeInvalidConfig, "the grace is %v", grace)
+		return until, errorf(CodeInvalidConfig, "the grace is %v: 0 to 720h are possible", grace)
 	}
 	return a.deleteTopic(ctx, name, new(grace.Milliseconds()))
 }
