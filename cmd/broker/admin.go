@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -39,10 +40,22 @@ forwarded to it.
 // with runs do with a connection to the cluster, for no longer than --timeout.
 func (a *admin) with(ctx context.Context, do func(context.Context, *client.Admin) error) error {
 	return a.connected(ctx, func(ctx context.Context, admin *client.Admin) error {
-		ctx, cancel := context.WithTimeout(ctx, a.timeout)
-		defer cancel()
-		return do(ctx, admin)
+		return a.brief(ctx, func(ctx context.Context) error { return do(ctx, admin) })
 	})
+}
+
+// brief runs do for no longer than --timeout, and says so where that ended it: nobody is helped
+// by the bare error of a context. What has a code says more, and stays as it is.
+func (a *admin) brief(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	err := do(ctx)
+	var own *cli.Error
+	if !errors.Is(err, context.DeadlineExceeded) || errors.As(err, &own) || client.CodeOf(err) != "" {
+		return err
+	}
+	return &cli.Error{Exit: cli.ExitNoLeader, Code: string(client.CodeTimeout), Err: fmt.Errorf(
+		"no answer within %v: %w: nobody leads, or the leader is slow or cut off; a change may have been made or not; see broker admin status", a.timeout, err)}
 }
 
 // connected runs do with a connection to the cluster; --timeout bounds the making of it.
@@ -52,6 +65,9 @@ func (a *admin) connected(ctx context.Context, do func(context.Context, *client.
 
 // dialed is connected for what needs the whole client.
 func (a *admin) dialed(ctx context.Context, do func(context.Context, *client.Client) error) error {
+	if a.timeout <= 0 {
+		return cli.Usagef("--timeout %v: want a time above 0", a.timeout)
+	}
 	seeds, err := a.server.Seeds()
 	if err != nil {
 		return err

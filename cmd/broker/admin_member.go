@@ -122,13 +122,6 @@ func (m *members) settled(ctx context.Context, admin *client.Admin) {
 	}
 }
 
-// brief runs one request for no longer than --timeout.
-func (m *members) brief(ctx context.Context, do func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, m.timeout)
-	defer cancel()
-	return do(ctx)
-}
-
 // say prints a line of progress, beside the output proper.
 func (m *members) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(m.streams.Err, format+"\n", args...)

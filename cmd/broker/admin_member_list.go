@@ -123,14 +123,14 @@ func (m *members) list(ctx context.Context, admin *client.Admin) (*group, error)
 // show prints the group, if need be without a leader.
 func (m *members) show(ctx context.Context, admin *client.Admin) error {
 	g, err := m.list(ctx, admin)
-	if errors.Is(err, client.ErrNoLeader) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, client.ErrNoLeader) || errors.Is(err, client.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) {
 		local := m.brief(ctx, func(ctx context.Context) error {
 			resp, err := admin.Members(ctx, true)
 			g = toGroup(resp)
 			return err
 		})
 		if local != nil {
-			return errors.Join(err, local)
+			return fmt.Errorf("%w; nor does a broker tell what it knows: %w", err, local)
 		}
 		g.Local = true
 	} else if err != nil {

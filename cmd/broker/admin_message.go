@@ -39,13 +39,13 @@ func newMessageGet(a *admin) *cobra.Command {
 				return err
 			}
 			return a.dialed(cmd.Context(), func(ctx context.Context, c *client.Client) error {
-				ctx, cancel := context.WithTimeout(ctx, a.timeout)
-				defer cancel()
-				m, err := messageAt(ctx, c, topic, queue, offset)
-				if err != nil {
-					return err
-				}
-				return a.printMessages([]client.Message{*m}, true)
+				return a.brief(ctx, func(ctx context.Context) error {
+					m, err := messageAt(ctx, c, topic, queue, offset)
+					if err != nil {
+						return err
+					}
+					return a.printMessages([]client.Message{*m}, true)
+				})
 			})
 		},
 	}

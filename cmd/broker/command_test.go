@@ -58,6 +58,8 @@ func TestWrongCommandLines(t *testing.T) {
 		{"no certificate to serve with", []string{"serve", "--data", filepath.Join(dir, "untouched"), "--client-tls-cert", "/nope", "--client-tls-key", "/nope"}, 2, "may read (exit 2, CONFIG_INVALID)"},
 		{"two listeners on one address", []string{"config", "check", "--client-addr", "127.0.0.1:9", "--http-addr", "127.0.0.1:9"}, 2, "are one address: give each a port of its own (exit 2, CONFIG_INVALID)"},
 		{"nobody there", []string{"admin", "--server", "127.0.0.1:1", "--timeout", "300ms", "status"}, 6, "no broker reachable (127.0.0.1:1: "},
+		{"no time", []string{"admin", "--timeout", "0s", "status"}, 2, "--timeout 0s: want a time above 0 (exit 2, USAGE)"},
+		{"less than no time", []string{"admin", "--timeout", "-1s", "topic", "list"}, 2, "--timeout -1s: want a time above 0 (exit 2, USAGE)"},
 		{"not a server", []string{"admin", "--server", "nonsense", "status"}, 2, `server "nonsense": want HOST:PORT`},
 		{"nobody healthy", []string{"check", "ready", "--http-addr", "127.0.0.1:1"}, 1, "(exit 1, NOT_READY)"},
 		{"demo too short", []string{"demo", "--every", "1s"}, 2, "--every is shorter than 3s"},
