@@ -60,7 +60,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## static binaries broker, producer, consumer into bin/
-	$(GO) build $(TRIMPATH) -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/broker ./cmd/producer ./cmd/consumer
+	$(GO) build $(TRIMPATH) -ldflags '-s -w -X github.com/ledgermq/ledgermq/cmd/internal/cli.version=$(VERSION)' -o bin/ ./cmd/broker ./cmd/producer ./cmd/consumer
 
 .PHONY: gen
 gen: ## generated protobuf code from proto/**/*.proto

@@ -184,7 +184,7 @@ func TestConfigurationPage(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	stdout, _, code := run(t, "version", "-o", "json")
-	var b build
+	var b cli.Build
 	if err := json.Unmarshal([]byte(stdout), &b); err != nil || code != 0 || b.Version == "" || b.Go == "" {
 		t.Errorf("exit %d, %v: %s", code, err, stdout)
 	}

@@ -25,13 +25,13 @@ func newRoot(streams cli.Streams) *cobra.Command {
 	addCommands(
 		root,
 		newServe(streams),
-		demo.NewCommand(streams, versionText()),
+		demo.NewCommand(streams, cli.ThisBuild().Version),
 		newAdmin(streams),
 		newCheck(streams),
 		newRecover(streams),
 		newConfig(streams),
 		newVerify(streams),
-		newVersion(streams),
+		cli.VersionCommand("broker"),
 	)
 	return root
 }

@@ -42,7 +42,7 @@ broker config print --origin shows the result.`,
 
 func serve(ctx context.Context, cfg *broker.Config, logs io.Writer) error {
 	cfg.Logger = newLogger(logs, cfg.Log)
-	b := thisBuild()
+	b := cli.ThisBuild()
 	cfg.Version, cfg.Revision = b.Version, b.Revision
 	for _, warning := range warnings(cfg) {
 		cfg.Logger.Warn(warning)

@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ledgermq/ledgermq/pkg/client"
@@ -112,30 +109,4 @@ func (f *ServerFlags) TopicHint(err error, topic string) error {
 		where = " --server " + strings.Join(seeds, ",")
 	}
 	return fmt.Errorf("%w\n  topics are not created by use: broker admin%s topic create %s --queues 1", err, where, topic)
-}
-
-// VersionCommand is the version subcommand of a program.
-func VersionCommand(program string) *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s %s/%s\n", program, Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return err
-		},
-	}
-}
-
-// Version is the module's version as the Go toolchain stamped it, with the commit.
-func Version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	version := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 && !strings.Contains(version, s.Value[:12]) {
-			version += "+" + s.Value[:12]
-		}
-	}
-	return version
 }
