@@ -38,7 +38,7 @@ type Status struct {
 	// OwnDuplicate is set while another broker with this member's id is about.
 	OwnDuplicate bool
 	// MayVote says whether this member may vote and stand. If not, Standing says why
-	// and what to do.
+	// and what to do, or Outcast, of one that has no seat or was given up.
 	MayVote  bool
 	Standing string
 	founding bool // it waits for a new group to begin
