@@ -55,7 +55,7 @@ func (a *admin) brief(ctx context.Context, do func(context.Context) error) error
 		return err
 	}
 	return &cli.Error{Exit: cli.ExitNoLeader, Code: string(client.CodeTimeout), Err: fmt.Errorf(
-		"no answer within %v: %w: nobody leads, or the leader is slow or cut off; a change may have been made or not; see broker admin status", a.timeout, err)}
+		"no answer within %v: %w: nobody leads, or the leader is slow or cut off; a change that was asked for may have been made or not; see broker admin status", a.timeout, err)}
 }
 
 // connected runs do with a connection to the cluster; --timeout bounds the making of it.

@@ -24,7 +24,7 @@ func TestTimeoutSaysWhatEnded(t *testing.T) {
 		}))
 	}
 	require.Equal(t, `broker: no answer within 1ms: topic "a": context deadline exceeded: nobody leads, or the leader is slow or cut off; `+
-		`a change may have been made or not; see broker admin status (exit 6, TIMEOUT)`,
+		`a change that was asked for may have been made or not; see broker admin status (exit 6, TIMEOUT)`,
 		after(func(err error) error { return fmt.Errorf("topic %q: %w", "a", err) }))
 	require.Contains(t, after(func(error) error { return &client.Error{Code: client.CodeNoLeader, Message: "nobody leads"} }), "(exit 6, NO_LEADER)")
 	require.Contains(t, after(func(err error) error {
