@@ -341,7 +341,7 @@ func TestFailAtEveryCall(t *testing.T) {
 				}
 				// What fits is written, and for the rest there is space at the next try.
 				waited := fault.Err == syscall.ENOSPC && strings.Contains(at.Path, "prepared-") && err == nil
-				healed := at.Op == crashfs.OpRead && fault.Err == syscall.EIO && err == nil        // of a sealed segment
+				healed := at.Op == crashfs.OpRead && fault.Err == syscall.EIO && err == nil                   // of a sealed segment
 				if at.Op != crashfs.OpClose && !healed && !waited && !strings.Contains(at.Path, "outline-") { // Close does without
 					require.ErrorIs(t, err, fault.Err, "%v", at)
 				}
