@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,6 +72,52 @@ func defaultProbeAddr() string {
 	return broker.DefaultConfig().Listen.HTTP
 }
 
+// politeConn reads nothing before something was written: a port of another kind may speak first,
+// and what an HTTP client makes of that depends on when it comes.
+type politeConn struct {
+	net.Conn
+	spoken chan struct{} // closed by the first Write, or by Close
+	once   sync.Once
+}
+
+func dialPolitely(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &politeConn{Conn: conn, spoken: make(chan struct{})}, nil
+}
+
+// Write writes, and lets reading begin.
+func (c *politeConn) Write(b []byte) (int, error) {
+	defer c.once.Do(func() { close(c.spoken) })
+	return c.Conn.Write(b)
+}
+
+// Read reads once something was written.
+func (c *politeConn) Read(b []byte) (int, error) {
+	<-c.spoken
+	return c.Conn.Read(b)
+}
+
+// Close closes, and ends a Read.
+func (c *politeConn) Close() error {
+	defer c.once.Do(func() { close(c.spoken) })
+	return c.Conn.Close()
+}
+
+// probeError says what to do about another port, or about --tls, where that can be told.
+func probeError(addr string, err error) error {
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "malformed HTTP"):
+		return fmt.Errorf("%s is no HTTP port: give the one of listen.http as --http-addr", addr)
+	case strings.Contains(text, "first record does not look like a TLS handshake"), strings.Contains(text, "HTTP response to HTTPS client"):
+		return fmt.Errorf("%s speaks plain text: leave out --tls", addr)
+	}
+	return err
+}
+
 func probe(ctx context.Context, addr, path string, tlsConfig *tls.Config) (string, error) {
 	scheme := "http"
 	if tlsConfig != nil {
@@ -79,10 +127,10 @@ func probe(ctx context.Context, addr, path string, tlsConfig *tls.Config) (strin
 	if err != nil {
 		return "", err
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: tlsConfig, DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: tlsConfig, DisableKeepAlives: true, DialContext: dialPolitely}}
 	response, err := client.Do(request)
 	if err != nil {
-		return "", err
+		return "", probeError(addr, err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 4096))

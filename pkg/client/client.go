@@ -88,8 +88,7 @@ func (c *Client) unreachable(r *route) error {
 	var told []string
 	for _, n := range r.nodes {
 		if why := r.trouble[n.addr]; why != nil {
-			text := strings.TrimPrefix(why.Message, `connection error: desc = "transport: Error while dialing: `)
-			told = append(told, fmt.Sprintf("%s: %s", n.addr, strings.TrimSuffix(text, `"`)))
+			told = append(told, fmt.Sprintf("%s: %s", n.addr, why.Message))
 		} else {
 			told = append(told, n.addr+": no answer")
 		}

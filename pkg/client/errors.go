@@ -271,7 +271,7 @@ func fromStatus(err error) *Error {
 			return fromErrorInfo(st.Message(), info)
 		}
 	}
-	e := &Error{Code: codeOfGRPC(st.Code()), Message: st.Message()}
+	e := &Error{Code: codeOfGRPC(st.Code()), Message: plain(st.Message())}
 	if limit := limitOf(e.Message); e.Code == CodeLimitExceeded && limit > 0 {
 		return &Error{Code: CodeMessageTooLarge, Message: e.Message, limit: limit}
 	}

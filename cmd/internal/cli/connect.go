@@ -67,7 +67,7 @@ func (w Wait) tell(known *atomic.Pointer[client.Client]) (over func()) {
 		select {
 		case <-done:
 		case <-t.C:
-			_, _ = fmt.Fprintln(w.Tell, missing(known.Load())+": waiting, see 'broker admin status'")
+			_, _ = fmt.Fprintln(w.Tell, missing(known.Load())+": waiting")
 		}
 		return nil
 	})
