@@ -229,7 +229,11 @@ func (c *Client) gaveUp(ctx context.Context, last *Error, maybe bool) error {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return ctx.Err()
 	case (last == nil || unheard(last)) && c.router.route().leaderless():
-		last = &Error{Code: CodeNoLeader, Message: "no broker knows a leader; a majority of them must be up: see `broker admin status`", cause: ctx.Err()}
+		nobody := errorf(CodeNoLeader, "no broker knows a leader; a majority of them must be up: see `broker admin status`")
+		if last == nil {
+			nobody.cause = ctx.Err() // for those who look for it
+		}
+		last = nobody
 	case last == nil:
 		return ctx.Err()
 	}

@@ -109,3 +109,20 @@ func TestSilenceOfTheLeaderless(t *testing.T) {
 		})
 	}
 }
+
+// TestIdentityIsNoDeadline: that an identity was asked for in vain until its time was up must not
+// make a message's end look like that of its sender's context.
+func TestIdentityIsNoDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		c.mu.patient = true
+		p := &Producer{c: c.client(), cfg: ProducerConfig{AckTimeout: time.Second}, queues: []*outQueue{{}}}
+		c.lead("")
+		synctest.Wait()
+		err := p.identify(t.Context())
+		checkDoubt(t, err, Error{Code: CodeNoLeader, Indefinite: true})
+		if errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+	})
+}

@@ -63,6 +63,7 @@ type cluster struct {
 		producers map[uint64]*fakeProducer
 		names     map[string]uint64 // of producers
 		requests  map[string]*brokerv1.RegisterProducerResponse
+		patient   bool // registrations wait for a leader, for ever
 		putOff    int
 		ends      []error           // what the next EndTransactions answer
 		waiting   map[string][]byte // batches with a delivery time, by handle

@@ -11,11 +11,17 @@ import (
 type fakeProducer struct{ epoch uint32 }
 
 // RegisterProducer gives out ids, and epochs of names, once per request.
-func (n *fakeNode) RegisterProducer(_ context.Context, req *brokerv1.RegisterProducerRequest) (*brokerv1.RegisterProducerResponse, error) {
+func (n *fakeNode) RegisterProducer(ctx context.Context, req *brokerv1.RegisterProducerRequest) (*brokerv1.RegisterProducerResponse, error) {
+	c := n.c
+	c.mu.Lock()
+	wait := c.mu.patient && c.mu.leader == ""
+	c.mu.Unlock()
+	if wait {
+		<-ctx.Done()
+	}
 	if err := n.notLeader(); err != nil {
 		return nil, err
 	}
-	c := n.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if first := c.mu.requests[req.GetRequestId()]; first != nil {

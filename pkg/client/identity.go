@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"google.golang.org/grpc"
@@ -30,7 +31,16 @@ func (p *Producer) identify(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.AckTimeout)
 	defer cancel()
-	return p.register(ctx)
+	err := p.register(ctx)
+	var e *Error
+	if errors.As(err, &e) && errors.Is(err, context.DeadlineExceeded) {
+		// The time was ours. What becomes of messages must not look like the end of their
+		// sender's, which may have given up before they were taken.
+		ours := *e
+		ours.cause = nil
+		return &ours
+	}
+	return err
 }
 
 // register asks for an identity. A named producer whose request may have been carried
