@@ -50,16 +50,17 @@ func (w *workQueues) readWanted(ctx context.Context, q queue, from state.Offset,
 	}
 	defer got.release()
 	var all []*workRecord
-	size, counted := 0, 0
+	size := 0
 	for i, info := range got.infos {
+		before := len(all)
 		if all, err = w.decode(all, q, info, got.batches[i].bytes, want); err != nil {
 			if len(all) > 0 {
 				return all, nil // what stands before it first
 			}
 			return nil, err
 		}
-		for ; counted < len(all); counted++ {
-			size += all[counted].size
+		for _, r := range all[before:] {
+			size += r.size
 		}
 		if size >= limit { // batches may unpack to a thousand times what was read
 			break

@@ -207,7 +207,7 @@ func (c *Client) attempt(ctx context.Context, r *route, n *node, again repeat, c
 	}
 	stopClose := context.AfterFunc(c.ctx, func() { moved(errClientClosed) })
 	defer stopClose()
-	conn := &countedConn{ClientConnInterface: n.conn}
+	conn := &watchedConn{ClientConnInterface: n.conn}
 	err = fromRPC(mctx, call(mctx, conn))
 	var why *Error
 	if mctx.Err() != nil && errors.As(err, &why) {
