@@ -23,12 +23,13 @@ func smallSegments(c *broker.Config) {
 	c.Storage.TailCacheBytes = 1 << 20
 }
 
-// sealed is a group with sealed segments, and the path of the oldest one.
+// sealed is a group whose members all have sealed segments, and the path of the oldest one.
 func sealed(t *testing.T) (g *group, tr *traffic, oldest string) {
 	t.Helper()
 	g = startWith(t, smallSegments)
 	tr = g.publish(64 << 10)
 	tr.await(100)
+	g.awaitApplied() // a majority acknowledges, and the third member may still write its first segment
 	for _, path := range g.brokers[0].disk.Files() {
 		if oldest == "" && strings.HasSuffix(path, ".seg") {
 			oldest = path
