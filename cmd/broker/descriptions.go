@@ -53,7 +53,7 @@ var descriptions = map[string]string{
 	"limits.max_transactions":      "Open transactions, when one is begun; then TOO_MANY_TRANSACTIONS. By default what a 256th\nof limits.memory has room for; at most 100000.",
 	"limits.max_pending_proposals": "Proposals that a leader has taken and not yet committed; more are LEADER_PENDING_FULL.",
 	"limits.max_pending_bytes":     "The same in bytes.",
-	"limits.stream_window_bytes":   "What one publish stream may have in flight before it is read no further.",
+	"limits.stream_window_bytes":   "What one publish stream may have in flight before it is read no further. Clients are told less where many share limits.max_pending_bytes.",
 	"limits.max_pull_bytes":        "Batches in one answer to a pull; one batch always goes through.",
 	"limits.max_pull_wait":         "How long a pull may wait for messages.",
 	"limits.max_held_pulls":        "Pulls that wait at a time.",

@@ -168,7 +168,7 @@ func (b *Broker) buildServices() {
 			store: b.store, ledger: b.ledger, hold: b.hold,
 			gate: b.memory, filters: newFiltering(filterBytes(l.Memory), b.metrics), maxBytes: int(l.MaxPullBytes), maxWait: l.MaxPullWait, metrics: b.metrics,
 		},
-		proposer: proposer, budget: newBudget(l), ledger: b.ledger,
+		proposer: proposer, budget: newBudget(l), share: newPublishShare(l), ledger: b.ledger,
 		disk:    b.disk,
 		watcher: &leaderWatch{broker: b}, streams: b.streams, streamWindow: int(l.StreamWindowBytes), streamAnswer: int64(b.cfg.streamAnswerBytes()),
 	}

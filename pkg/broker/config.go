@@ -245,7 +245,8 @@ type LimitsConfig struct {
 	MaxPendingProposals int  `yaml:"max_pending_proposals"`
 	MaxPendingBytes     Size `yaml:"max_pending_bytes"`
 	// StreamWindowBytes is what one publish stream may have in flight before the
-	// broker stops reading from it: default 8 MiB.
+	// broker stops reading from it: default 8 MiB. Clients are told less where many share
+	// MaxPendingBytes.
 	StreamWindowBytes Size `yaml:"stream_window_bytes"`
 	// MaxPullBytes bounds the batches in one pull answer: 1 KiB to 16 MiB, default 4 MiB. One batch
 	// always goes through.

@@ -23,6 +23,7 @@ type messagingService struct {
 	puller       *puller
 	proposer     *proposer
 	budget       *budget
+	share        *publishShare
 	ledger       *dledger.Server
 	disk         *diskGuard
 	watcher      *leaderWatch

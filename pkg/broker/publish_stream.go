@@ -17,8 +17,8 @@ const maxStreamFrames = 1024
 
 // publishStream is one client's stream of frames. The reader checks and proposes
 // them one after the other; gRPC's own goroutine answers them in that order.
-// What waits in between is bounded: a full window stops the reader, HTTP/2 stops
-// the client.
+// What waits in between is bounded: each answer tells the client its share of what may wait.
+// If it takes more, a full window stops the reader, HTTP/2 stops the client.
 //
 // Every frame that was proposed is answered before the stream ends with a
 // status, so a definite status says that none of the unanswered ones was stored.
@@ -53,6 +53,7 @@ func (s *messagingService) PublishStream(rpc brokerv1.MessagingService_PublishSt
 		p.read(rpc.Context())
 		return nil
 	})
+	defer p.leave()
 	return p.write(rpc.Context())
 }
 
@@ -137,6 +138,9 @@ func (p *publishStream) push(f *frame) bool {
 	p.mu.Lock()
 	taken := !p.mu.closing
 	if taken {
+		if len(p.mu.fifo) == 0 {
+			p.svc.share.busy(1)
+		}
 		p.mu.fifo = append(p.mu.fifo, f)
 		p.mu.bytes += f.size
 	}
@@ -195,7 +199,7 @@ func (p *publishStream) answerDone() (bool, error) {
 		case f == nil:
 			return false, nil
 		}
-		resp := &brokerv1.PublishStreamResponse{Frame: f.number, Results: p.svc.publisher.answer(f)}
+		resp := &brokerv1.PublishStreamResponse{Frame: f.number, Results: p.svc.publisher.answer(f), WindowBytes: p.svc.share.each()}
 		if err := p.rpc.Send(resp); err != nil {
 			return true, err
 		}
@@ -228,6 +232,9 @@ func (p *publishStream) pop(f *frame) {
 	p.mu.fifo[0] = nil
 	p.mu.fifo = p.mu.fifo[1:]
 	p.mu.bytes -= f.size
+	if len(p.mu.fifo) == 0 {
+		p.svc.share.busy(-1)
+	}
 }
 
 func (p *publishStream) empty() bool {
@@ -240,6 +247,16 @@ func (p *publishStream) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mu.closing = true
+}
+
+// leave ends the stream: nobody waits for what it has not answered.
+func (p *publishStream) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.closing = true; len(p.mu.fifo) > 0 {
+		p.mu.fifo = nil
+		p.svc.share.busy(-1)
+	}
 }
 
 // signal makes sure that a channel of capacity 1 holds a signal.

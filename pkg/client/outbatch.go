@@ -105,6 +105,17 @@ func (q *outQueue) unsent() *outBatch {
 	return q.open
 }
 
+// nextBytes is the size of the batch that is sent next on the present stream, 0 if there is none.
+func (q *outQueue) nextBytes() int {
+	if q.sent < len(q.flight) {
+		return q.flight[q.sent].load
+	}
+	if b := q.unsent(); b != nil {
+		return b.builder.Size()
+	}
+	return 0
+}
+
 // oldest is the batch that was published first of those not acknowledged.
 func (q *outQueue) oldest() *outBatch {
 	switch {

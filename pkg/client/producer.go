@@ -29,8 +29,9 @@ type Producer struct {
 		room       room
 		flushing   int // Flush calls that wait: no lingering
 		spare      []*batch.Builder
-		limit      int      // the size of messages from which the brokers refuse them
-		frameBytes int      // a frame that has grown to it takes no further batch
+		limit      int // the size of messages from which the brokers refuse them
+		frameBytes int // a frame that has grown to it takes no further batch
+		window     window
 		apart      int      // so many frames that are answered have one batch each
 		inFlight   int      // bytes of sealed batches
 		who        identity // the newest one; the only one of a named producer
@@ -76,7 +77,7 @@ func (c *Client) Producer(ctx context.Context, cfg ProducerConfig) (*Producer, e
 		p.queues = append(p.queues, &outQueue{index: i, id: id})
 	}
 	p.mu.room.free = cfg.MaxBufferedBytes
-	p.mu.limit, p.mu.frameBytes = math.MaxInt, maxFrameBytes
+	p.mu.limit, p.mu.frameBytes, p.mu.window = math.MaxInt, maxFrameBytes, unadvised
 	if cfg.Name != "" { // now, not with the first message: its predecessor is fenced when this returns
 		if err := p.register(ctx); err != nil {
 			return nil, err
@@ -194,7 +195,7 @@ func (p *Producer) enqueueLocked(m *Message, rec *batch.Record, size int, half u
 			p.mu.buffered++
 			res = q.open.add(size)
 			q.open.due, q.open.half, q.open.grouped = rec.DeliverAt, half, grouped
-			if alone {
+			if alone || q.open.builder.Size() >= p.mu.window.piece {
 				p.fillLocked(q)
 			}
 			return res, ready && len(q.flight) < p.cfg.MaxInFlightBatches, nil
@@ -233,8 +234,6 @@ func (p *Producer) queueLocked(m *Message) *outQueue {
 		return p.queues[QueueOfKey([]byte(m.MessageGroup), len(p.queues))]
 	case m.Key != nil:
 		return p.queues[QueueOfKey(m.Key, len(p.queues))]
-	case m.MessageGroup != "":
-		return p.queues[QueueOfKey([]byte(m.MessageGroup), len(p.queues))]
 	}
 	return p.queues[p.mu.sticky]
 }

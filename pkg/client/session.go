@@ -28,6 +28,7 @@ type session struct {
 	stream   grpc.ClientStream
 	turn     int         // the queue that gather begins with; the sender's own
 	frames   []sentFrame // sent and not answered, in order
+	pending  int         // bytes of them
 	heard    time.Time   // when the last answer came
 	ending   *Error      // how the broker ended the stream, nil if it did not
 	verdicts []verdict   // failures to carry out when the session has ended
@@ -69,12 +70,20 @@ func (p *Producer) session(ctx context.Context, r *route) error {
 		return fromRPC(gctx, err)
 	}
 	s := &session{p: p, stream: stream, heard: time.Now()}
+	s.begin()
 	g.Go(func() error { return s.receive(gctx) })
 	g.Go(func() error { return s.watch(gctx) })
 	g.Go(func() error { return s.send(gctx) })
 	err = g.Wait()
 	s.conclude()
 	return err
+}
+
+// begin forgets the advice of an earlier stream: it may be another leader's.
+func (s *session) begin() {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.p.mu.window = unadvised
 }
 
 // send packs what is ready into frames, one after the other.
@@ -124,8 +133,9 @@ func (p *Producer) await(ctx context.Context, wait time.Duration) error {
 }
 
 // gather takes the batches of the next frame: those that an earlier stream left
-// behind first, then new ones of all queues. If there are none, wait says how long
-// the first lingers.
+// behind first, then new ones of all queues, as far as the window reaches. One that makes
+// a frame larger than it should be is alone in it, for the brokers may refuse it. If there
+// are none, wait says how long the first lingers.
 func (s *session) gather(now time.Time) (batches []*outBatch, wait time.Duration, err error) {
 	p := s.p
 	p.mu.Lock()
@@ -142,10 +152,10 @@ func (s *session) gather(now time.Time) (batches []*outBatch, wait time.Duration
 		return nil, wait, nil
 	}
 	eager := len(s.frames) < eagerFrames
-	size := 0
+	size, most := 0, min(p.mu.frameBytes, p.mu.window.piece)
 	for i := range p.queues {
 		q := p.queues[(s.turn+i)%len(p.queues)]
-		for size < p.mu.frameBytes && (size == 0 || p.mu.apart == 0) {
+		for size == 0 || size+q.nextBytes() <= most && p.mu.apart == 0 {
 			if settling && q.sent >= q.doubts() {
 				break
 			}
@@ -154,6 +164,9 @@ func (s *session) gather(now time.Time) (batches []*outBatch, wait time.Duration
 			} else if condemned {
 				break
 			}
+			if under := s.pending + size; under > 0 && under+q.nextBytes() > p.mu.window.bytes {
+				break // an answer wakes
+			}
 			b, lingers := p.takeLocked(q, now, eager)
 			if b == nil {
 				wait = min(wait, lingers)
@@ -161,10 +174,6 @@ func (s *session) gather(now time.Time) (batches []*outBatch, wait time.Duration
 			}
 			if b.who.id == 0 || b.who != q.who {
 				return nil, 0, errRenumber
-			}
-			if size > 0 && b.load > maxFrameBytes { // alone, for the brokers may refuse it
-				q.sent--
-				break
 			}
 			batches = append(batches, b)
 			size += b.load
@@ -237,6 +246,7 @@ func (s *session) seal(number uint64, batches []*outBatch) (*publishFrame, error
 		b.stale, b.waiting = false, true
 	}
 	s.frames = append(s.frames, sentFrame{number: number, size: frame.size(), at: time.Now(), batches: batches})
+	s.pending += frame.size()
 	return frame, nil
 }
 
@@ -269,10 +279,12 @@ func (s *session) answerLocked(resp *brokerv1.PublishStreamResponse, now time.Ti
 		return nil, errorf(CodeInternal, "broker answered frame %d with %d results, which was not asked", resp.GetFrame(), len(resp.GetResults()))
 	}
 	batches := s.frames[0].batches
+	s.pending -= s.frames[0].size
 	s.frames[0] = sentFrame{}
 	s.frames = s.frames[1:]
 	s.heard = now
 	s.p.mu.apart = max(0, s.p.mu.apart-1)
+	s.p.mu.window = advised(resp)
 	for i, res := range resp.GetResults() {
 		b := batches[i]
 		if b.err != nil {

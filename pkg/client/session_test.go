@@ -22,7 +22,7 @@ func idleProducer(identities ...uint64) *Producer {
 		wake: make(chan struct{}, 1),
 	}
 	p.mu.room.free = 1 << 30
-	p.mu.limit, p.mu.frameBytes = math.MaxInt, maxFrameBytes
+	p.mu.limit, p.mu.frameBytes, p.mu.window = math.MaxInt, maxFrameBytes, unadvised
 	for i, id := range identities {
 		p.queues = append(p.queues, &outQueue{index: i, id: uint32(i + 1), who: identity{id: id}})
 	}

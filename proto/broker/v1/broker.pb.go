@@ -196,7 +196,10 @@ type PublishStreamResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Frame uint64                 `protobuf:"varint,1,opt,name=frame,proto3" json:"frame,omitempty"`
 	// results stand in the order of the frame's batches.
-	Results       []*BatchResult `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
+	Results []*BatchResult `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
+	// window_bytes is what the client should have unanswered on this stream at a time: its
+	// share of what the broker takes from all. A client that has more under way waits for answers. 0: no advice.
+	WindowBytes   uint32 `protobuf:"varint,3,opt,name=window_bytes,json=windowBytes,proto3" json:"window_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -243,6 +246,13 @@ func (x *PublishStreamResponse) GetResults() []*BatchResult {
 		return x.Results
 	}
 	return nil
+}
+
+func (x *PublishStreamResponse) GetWindowBytes() uint32 {
+	if x != nil {
+		return x.WindowBytes
+	}
+	return 0
 }
 
 type PublishRequest struct {
@@ -3829,10 +3839,11 @@ const file_broker_v1_broker_proto_rawDesc = "" +
 	"\x16broker/v1/broker.proto\x12\tbroker.v1\"F\n" +
 	"\x14PublishStreamRequest\x12\x14\n" +
 	"\x05frame\x18\x01 \x01(\x04R\x05frame\x12\x18\n" +
-	"\abatches\x18\x0f \x01(\fR\abatches\"_\n" +
+	"\abatches\x18\x0f \x01(\fR\abatches\"\x82\x01\n" +
 	"\x15PublishStreamResponse\x12\x14\n" +
 	"\x05frame\x18\x01 \x01(\x04R\x05frame\x120\n" +
-	"\aresults\x18\x02 \x03(\v2\x16.broker.v1.BatchResultR\aresults\"*\n" +
+	"\aresults\x18\x02 \x03(\v2\x16.broker.v1.BatchResultR\aresults\x12!\n" +
+	"\fwindow_bytes\x18\x03 \x01(\rR\vwindowBytes\"*\n" +
 	"\x0ePublishRequest\x12\x18\n" +
 	"\abatches\x18\x0f \x01(\fR\abatches\"C\n" +
 	"\x0fPublishResponse\x120\n" +
