@@ -178,9 +178,16 @@ func (r *recovery) scan() error {
 	}
 	if len(last) > 0 && last[0].w.unread != nil {
 		// A truncation has made it the newest again. It is written to next.
-		return fmt.Errorf("read %s, the newest segment: %w", last[0].path, last[0].w.unread)
+		return unreadableSegment(last[0], last[0].w.unread)
 	}
 	return nil
+}
+
+// unreadableSegment is why the log is not opened: the segment is written to next, or its
+// disk has lost too much of it to go around.
+func unreadableSegment(seg *segment, why error) error {
+	return fmt.Errorf("read %s: %w; nothing was changed. Mend that and start again; if the disk cannot be read any more, and "+
+		"the group has other members, give this one an empty data directory (docs/runbooks/damaged-disk.md)", seg.path, why)
 }
 
 func (r *recovery) scanSegment(n int, seg *segment) error {
@@ -209,7 +216,7 @@ func (r *recovery) scanSegment(n int, seg *segment) error {
 	unclear := r.scanner.unreadFrom(seg.w.pos)
 	switch {
 	case r.scanner.err != nil:
-		return fmt.Errorf("read %s: %w", seg.path, r.scanner.err)
+		return unreadableSegment(seg, r.scanner.err)
 	case r.scanner.refused != nil:
 		return r.corrupt(seg, r.scanner.refused)
 	case proof > 0:

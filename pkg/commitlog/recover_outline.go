@@ -3,7 +3,6 @@ package commitlog
 import (
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -122,7 +121,7 @@ func (r *recovery) matches(o *outline, seg *segment) error {
 		if isUnreadable(err) {
 			return distrusted("its end cannot be read: %v", err)
 		}
-		return fmt.Errorf("read %s at %d: %w", seg.path, o.pos-blockBytes, errors.Join(io.ErrUnexpectedEOF, err))
+		return fmt.Errorf("read %s: %w", seg.path, shortRead(o.pos-blockBytes+int64(n), err))
 	}
 	g, err := parseGroupHeader(b)
 	if err != nil {

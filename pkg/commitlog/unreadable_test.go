@@ -132,11 +132,16 @@ func TestUnreadableNewestSegment(t *testing.T) {
 			require.Equal(t, refused, v, "block at %d", from)
 		}
 	}
+	disk := fs.Clone()
+	disk.SetFault((&badSectors{path, 8192, 12288, -1, syscall.EIO}).hook)
+	_, err := commitlog.Open(tolerant(disk))
+	require.ErrorIs(t, err, syscall.EIO)
+	require.ErrorContains(t, err, path+": from position 4096 on: input/output error; nothing was changed")
 	l := mustOpen(t, tolerant(fs))
 	bad := badSectors{path, 4096, 8192, -1, syscall.EIO}
 	fs.SetFault(bad.hook)
 	base, _ := commitlog.ParseSegmentName(path)
-	_, err := l.Read(base, base, 1<<20)
+	_, err = l.Read(base, base, 1<<20)
 	require.ErrorIs(t, err, syscall.EIO)
 	require.Empty(t, l.Faulty())
 }

@@ -52,9 +52,17 @@ func (w *window) fill(pos, n int64) {
 	}
 	got, err := w.read(w.buf[:size], int(need))
 	if int64(got) < need && w.err == nil {
-		w.err = errors.Join(io.ErrUnexpectedEOF, err)
+		w.err = shortRead(w.base+int64(got), err)
 	}
 	w.buf = w.buf[:need]
+}
+
+// shortRead is why a read has got nothing more than what lies before pos.
+func shortRead(pos int64, err error) error {
+	if err == nil || errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("from position %d on: %w", pos, err)
 }
 
 // read reads whole blocks at w.base, of which need bytes are wanted. If it goes around what
