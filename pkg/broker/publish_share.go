@@ -10,7 +10,7 @@ const leastShare = 64 * kibibyte
 // stored sooner: it would lie in this process's memory and wait for room there.
 type publishShare struct {
 	total, most Size
-	waiting     atomic.Int64 // streams with frames that are not answered
+	waiting     atomic.Int64 // streams with a frame that is not answered
 }
 
 func newPublishShare(l LimitsConfig) *publishShare {

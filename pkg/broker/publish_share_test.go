@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -43,13 +44,18 @@ func TestPublishStreamTellsTheShare(t *testing.T) {
 	share.busy(-3)
 	require.EqualValues(t, 8*mebibyte, told())
 
-	for range 20 { // some end, and leave frames behind that nobody answers
-		gone := n.publishStream()
+	for range 20 { // some end with frames that nobody answers
+		ctx, cancel := context.WithCancel(n.ctx())
+		gone, err := n.messaging.PublishStream(ctx)
+		require.NoError(t, err)
 		for range 10 {
 			require.NoError(t, gone.Send(frame))
 		}
-		require.NoError(t, gone.Send(&brokerv1.PublishStreamRequest{Frame: 2, Batches: []byte("these bytes are no batch")}))
+		_, err = gone.Recv()
+		require.NoError(t, err)
+		cancel()
 	}
-	require.Eventually(t, func() bool { return told() == uint32(8*mebibyte) }, 5*time.Second, time.Millisecond)
-	require.Eventually(t, func() bool { return share.waiting.Load() == 0 }, 5*time.Second, time.Millisecond)
+	for until := time.Now().Add(10 * time.Second); told() != uint32(8*mebibyte) || share.waiting.Load() != 0; {
+		require.True(t, time.Now().Before(until), "%d streams wait", share.waiting.Load())
+	}
 }

@@ -34,6 +34,8 @@ type publishStream struct {
 		sync.Mutex
 		fifo    []*frame
 		bytes   int
+		inHand  bool // the reader has a frame, for which there may not be room yet
+		counted bool // in the share
 		closing bool // nothing new is taken
 	}
 }
@@ -70,6 +72,7 @@ func (p *publishStream) read(ctx context.Context) {
 			p.push(&frame{end: err})
 			return
 		}
+		p.setInHand()
 		f.request = req
 		if len(f.headers) == 1 && len(f.bodies) == 1 {
 			f.bodies[0].Lent = req.lend()
@@ -138,12 +141,11 @@ func (p *publishStream) push(f *frame) bool {
 	p.mu.Lock()
 	taken := !p.mu.closing
 	if taken {
-		if len(p.mu.fifo) == 0 {
-			p.svc.share.busy(1)
-		}
 		p.mu.fifo = append(p.mu.fifo, f)
 		p.mu.bytes += f.size
 	}
+	p.mu.inHand = false
+	p.countLocked()
 	p.mu.Unlock()
 	if f.end != nil || f.outcome.Load() != nil { // else Done tells
 		signal(p.ready)
@@ -232,9 +234,7 @@ func (p *publishStream) pop(f *frame) {
 	p.mu.fifo[0] = nil
 	p.mu.fifo = p.mu.fifo[1:]
 	p.mu.bytes -= f.size
-	if len(p.mu.fifo) == 0 {
-		p.svc.share.busy(-1)
-	}
+	p.countLocked()
 }
 
 func (p *publishStream) empty() bool {
@@ -253,10 +253,27 @@ func (p *publishStream) close() {
 func (p *publishStream) leave() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.mu.closing = true; len(p.mu.fifo) > 0 {
-		p.mu.fifo = nil
+	p.mu.closing = true
+	p.countLocked()
+}
+
+func (p *publishStream) setInHand() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.inHand = true
+	p.countLocked()
+}
+
+// countLocked has the stream count in the share while it has a frame that is not answered.
+func (p *publishStream) countLocked() {
+	waits := !p.mu.closing && (p.mu.inHand || len(p.mu.fifo) > 0)
+	switch {
+	case waits && !p.mu.counted:
+		p.svc.share.busy(1)
+	case !waits && p.mu.counted:
 		p.svc.share.busy(-1)
 	}
+	p.mu.counted = waits
 }
 
 // signal makes sure that a channel of capacity 1 holds a signal.

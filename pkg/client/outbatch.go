@@ -83,6 +83,14 @@ func (b *outBatch) add(size int) *Result {
 	return &b.results[len(b.results)-1]
 }
 
+// size is its length in bytes before compression.
+func (b *outBatch) size() int {
+	if b.load > 0 {
+		return b.load
+	}
+	return b.builder.Size()
+}
+
 func (b *outBatch) receipt(nth int64) (Receipt, error) {
 	if b.err != nil {
 		return Receipt{}, b.err
@@ -103,17 +111,6 @@ func (q *outQueue) unsent() *outBatch {
 		return q.full[0]
 	}
 	return q.open
-}
-
-// nextBytes is the size of the batch that is sent next on the present stream, 0 if there is none.
-func (q *outQueue) nextBytes() int {
-	if q.sent < len(q.flight) {
-		return q.flight[q.sent].load
-	}
-	if b := q.unsent(); b != nil {
-		return b.builder.Size()
-	}
-	return 0
 }
 
 // oldest is the batch that was published first of those not acknowledged.

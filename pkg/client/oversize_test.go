@@ -36,7 +36,7 @@ func TestTooLargeTakesNothingDown(t *testing.T) {
 		huge := p.Publish(t.Context(), Message{Value: make([]byte, 9<<20)})
 		synctest.Wait()
 		results = append(results, publish(t, p, 2, 1)...)
-		synctest.Wait() // all of them are sent
+		synctest.Wait() // the huge one is under way behind the one that is held
 		close(c.release)
 		_, err := huge.Get(t.Context())
 		if !errors.Is(err, ErrMessageTooLarge) || asError(err).Indefinite {

@@ -179,7 +179,7 @@ func (p *Producer) enqueueLocked(m *Message, rec *batch.Record, size int, half u
 		if q.dead != nil {
 			return nil, false, q.dead
 		}
-		if q.open != nil && (alone || q.open.grouped != grouped) {
+		if q.open != nil && (alone || q.open.grouped != grouped || q.open.builder.Size()+size > p.mu.window.piece) {
 			p.fillLocked(q)
 			ready = true
 			continue
@@ -195,7 +195,7 @@ func (p *Producer) enqueueLocked(m *Message, rec *batch.Record, size int, half u
 			p.mu.buffered++
 			res = q.open.add(size)
 			q.open.due, q.open.half, q.open.grouped = rec.DeliverAt, half, grouped
-			if alone || q.open.builder.Size() >= p.mu.window.piece {
+			if alone {
 				p.fillLocked(q)
 			}
 			return res, ready && len(q.flight) < p.cfg.MaxInFlightBatches, nil

@@ -29,6 +29,7 @@ type session struct {
 	turn     int         // the queue that gather begins with; the sender's own
 	frames   []sentFrame // sent and not answered, in order
 	pending  int         // bytes of them
+	shrunk   float64     // what was left of the newest frame by compression; 1: all
 	heard    time.Time   // when the last answer came
 	ending   *Error      // how the broker ended the stream, nil if it did not
 	verdicts []verdict   // failures to carry out when the session has ended
@@ -77,13 +78,6 @@ func (p *Producer) session(ctx context.Context, r *route) error {
 	err = g.Wait()
 	s.conclude()
 	return err
-}
-
-// begin forgets the advice of an earlier stream: it may be another leader's.
-func (s *session) begin() {
-	s.p.mu.Lock()
-	defer s.p.mu.Unlock()
-	s.p.mu.window = unadvised
 }
 
 // send packs what is ready into frames, one after the other.
@@ -143,44 +137,73 @@ func (s *session) gather(now time.Time) (batches []*outBatch, wait time.Duration
 	if p.mu.closed != nil && p.mu.buffered == 0 {
 		return nil, 0, errDrained
 	}
-	wait = forever
 	settling := p.settlingLocked()
 	if settling && !p.doubtLocked() {
 		return nil, 0, errRenumber
 	}
 	if len(s.frames) >= p.cfg.MaxInFlightBatches {
-		return nil, wait, nil
+		return nil, forever, nil
 	}
-	eager := len(s.frames) < eagerFrames
-	size, most := 0, min(p.mu.frameBytes, p.mu.window.piece)
+	s.forgetLocked(now)
+	f := outFrame{most: min(p.mu.frameBytes, p.mu.window.piece), wait: forever, eager: len(s.frames) < eagerFrames, settling: settling}
+	first := s.turn
 	for i := range p.queues {
-		q := p.queues[(s.turn+i)%len(p.queues)]
-		for size == 0 || size+q.nextBytes() <= most && p.mu.apart == 0 {
-			if settling && q.sent >= q.doubts() {
-				break
-			}
-			if condemned, now := s.condemnLocked(q); now {
-				return nil, 0, errRenumber
-			} else if condemned {
-				break
-			}
-			if under := s.pending + size; under > 0 && under+q.nextBytes() > p.mu.window.bytes {
-				break // an answer wakes
-			}
-			b, lingers := p.takeLocked(q, now, eager)
-			if b == nil {
-				wait = min(wait, lingers)
-				break
-			}
-			if b.who.id == 0 || b.who != q.who {
-				return nil, 0, errRenumber
-			}
-			batches = append(batches, b)
-			size += b.load
+		at := (first + i) % len(p.queues)
+		full, err := s.addLocked(&f, p.queues[at], now)
+		if err != nil {
+			return nil, 0, err
+		}
+		if full { // it is this queue's turn until there is room for its batch
+			s.turn = at
+			return f.batches, f.wait, nil
 		}
 	}
-	s.turn = (s.turn + 1) % len(p.queues)
-	return batches, wait, nil
+	if len(f.batches) > 0 {
+		s.turn = (first + 1) % len(p.queues)
+	}
+	return f.batches, f.wait, nil
+}
+
+// outFrame is a frame that is being put together.
+type outFrame struct {
+	batches  []*outBatch
+	size     int
+	most     int           // from this size on it takes no second batch
+	wait     time.Duration // how long the first batch lingers that is left out
+	eager    bool          // batches that are not full are taken
+	settling bool          // only what is in doubt is
+}
+
+// addLocked adds what it can of q to the frame; full says that the window has no room for
+// the next batch: nobody else takes what is left of it, or a large batch would never go.
+func (s *session) addLocked(f *outFrame, q *outQueue, now time.Time) (full bool, err error) {
+	p := s.p
+	for {
+		if f.settling && q.sent >= q.doubts() {
+			return false, nil
+		}
+		if condemned, now := s.condemnLocked(q); now {
+			return false, errRenumber
+		} else if condemned {
+			return false, nil
+		}
+		b, lingers := p.nextLocked(q, now, f.eager)
+		if b == nil {
+			f.wait = min(f.wait, lingers)
+			return false, nil
+		}
+		if f.size > 0 && (f.size+b.size() > f.most || p.mu.apart > 0) {
+			return false, nil
+		}
+		if !s.roomLocked(f, b) {
+			return true, nil // an answer wakes
+		}
+		if b = p.takeLocked(q); b.who.id == 0 || b.who != q.who {
+			return false, errRenumber
+		}
+		f.batches = append(f.batches, b)
+		f.size += b.load
+	}
 }
 
 // eagerFrames is how many frames are under way before a batch that is not full waits for the
@@ -188,39 +211,49 @@ func (s *session) gather(now time.Time) (batches []*outBatch, wait time.Duration
 // faster than answers do shares frames, writes and syncs, which makes all of them faster.
 const eagerFrames = 2
 
-// takeLocked puts the next batch of q under way, or says how long it lingers. One that is
-// not full is taken only if eager.
-func (p *Producer) takeLocked(q *outQueue, now time.Time, eager bool) (*outBatch, time.Duration) {
+// nextLocked is the next batch of q, nil if there is none to be sent now: then it is how long
+// one lingers. One that is not full is sent only if eager.
+func (p *Producer) nextLocked(q *outQueue, now time.Time, eager bool) (*outBatch, time.Duration) {
 	if q.sent < len(q.flight) {
-		q.sent++
-		return q.flight[q.sent-1], 0
+		return q.flight[q.sent], 0
 	}
 	if len(q.flight) >= p.cfg.MaxInFlightBatches || p.mu.inFlight >= p.cfg.MaxInFlightBytes {
 		return nil, forever
 	}
-	var b *outBatch
 	switch next := q.unsent(); {
 	case next != nil && p.mu.before > 0 && next.layout == p.mu.layout:
 		return nil, forever // what was published before the topic grew is stored first
 	case len(q.full) > 0:
-		b = q.full[0]
-		q.full = without(q.full, b)
-	case q.open == nil || !eager:
+		return next, 0
+	case next == nil || !eager:
 		return nil, forever // an answer wakes
 	default:
-		left := p.cfg.Linger - now.Sub(q.open.created)
+		left := p.cfg.Linger - now.Sub(next.created)
 		if left > 0 && p.mu.flushing == 0 && p.mu.closed == nil {
 			return nil, left
 		}
-		b, q.open = q.open, nil
+		return next, 0
+	}
+}
+
+// takeLocked puts the next batch of q under way.
+func (p *Producer) takeLocked(q *outQueue) *outBatch {
+	if q.sent < len(q.flight) {
+		q.sent++
+		return q.flight[q.sent-1]
+	}
+	b := q.unsent()
+	if b == q.open {
+		q.open = nil
 		p.moveOnLocked(q)
 	}
+	q.full = without(q.full, b)
 	b.load = b.builder.Size()
 	p.mu.inFlight += b.load
 	q.number(b)
 	q.flight = append(q.flight, b)
 	q.sent++
-	return b, 0
+	return b
 }
 
 // seal finishes the bytes of the batches and enters the frame in the list of
@@ -238,7 +271,9 @@ func (s *session) seal(number uint64, batches []*outBatch) (*publishFrame, error
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	load := 0
 	for _, b := range batches {
+		load += b.load
 		p.spareLocked(b)
 		if b.tries++; b.tries > 1 {
 			p.mu.stats.Retries++
@@ -247,6 +282,7 @@ func (s *session) seal(number uint64, batches []*outBatch) (*publishFrame, error
 	}
 	s.frames = append(s.frames, sentFrame{number: number, size: frame.size(), at: time.Now(), batches: batches})
 	s.pending += frame.size()
+	s.shrunk = min(1, float64(frame.size())/float64(load))
 	return frame, nil
 }
 

@@ -108,12 +108,75 @@ func TestPieces(t *testing.T) {
 	frame(smallPiece, 1<<10, message, 0) // and the window is less than a frame from now on
 	publish(0, 1200)
 	publish(1, 100)
-	frame(smallPiece, smallPiece, smallPiece+message, 0)
-	frame(smallPiece, smallPiece, smallPiece+message, 0)
+	frame(smallPiece, smallPiece-message, smallPiece, 0)
+	frame(smallPiece, smallPiece-message, smallPiece, 0)
 	frame(maxFrameBytes, 290<<10, smallPiece, 0, 1)
 	publish(1, 1200) // and it is wide
 	publish(0, 100)
 	frame(maxFrameBytes, 100<<10, 100*message, 0)
 	frame(maxFrameBytes, DefaultBatchBytes-message, DefaultBatchBytes, 1)
 	frame(maxFrameBytes, 100<<10, maxFrameBytes, 1)
+}
+
+// TestWindowIsFair: a batch for which there is no room is the next to go, however many small
+// ones could go before it; and of two queues with full batches each has its turn.
+func TestWindowIsFair(t *testing.T) {
+	const advice = 320 << 10
+	for name, batches := range map[string][2]int{"large and small": {500 << 10, 1 << 10}, "equal": {300 << 10, 300 << 10}} {
+		p := idleProducer(7, 8)
+		s := &session{p: p}
+		s.begin()
+		var sent [2]int
+		for range 300 {
+			for i, q := range p.queues {
+				for len(q.full) < 2 {
+					q.full = append(q.full, batchOf(t, p, q, batches[i]))
+				}
+			}
+			p.mu.window = window{bytes: advice, piece: smallPiece}
+			got := sendAll(t, s)
+			for _, b := range got {
+				sent[b.queue]++
+			}
+			if len(got) == 0 || len(s.frames) > 1 { // else the next one comes before the answer
+				answerFirst(t, s, advice)
+			}
+		}
+		if min(sent[0], sent[1]) < 50 {
+			t.Errorf("%s: %v batches were sent of the queues", name, sent)
+		}
+	}
+}
+
+// TestOldAdvice: who has been silent for a while begins anew.
+func TestOldAdvice(t *testing.T) {
+	p := idleProducer(7)
+	q, s := p.queues[0], &session{p: p}
+	s.begin()
+	q.full = append(q.full, batchOf(t, p, q, 1))
+	sendAll(t, s)
+	answerFirst(t, s, 8<<20)
+	if _, _, err := s.gather(time.Now()); err != nil || p.mu.window.bytes != 8<<20 {
+		t.Errorf("the window is %d: %v", p.mu.window.bytes, err)
+	}
+	if _, _, err := s.gather(time.Now().Add(2 * adviceHolds)); err != nil || p.mu.window != unadvised {
+		t.Errorf("the window is %d: %v", p.mu.window.bytes, err)
+	}
+}
+
+// TestWindowOfCompressed: it is what travels that counts.
+func TestWindowOfCompressed(t *testing.T) {
+	p := idleProducer(7)
+	p.cfg.Compression = batch.Zstd
+	q, s := p.queues[0], &session{p: p}
+	s.begin()
+	for range 4 {
+		q.full = append(q.full, batchOf(t, p, q, 300<<10))
+	}
+	for range 4 {
+		if got := len(sendAll(t, s)); got != 1 {
+			t.Fatalf("%d batches in a frame, %d bytes are under way", got, s.pending)
+		}
+		p.mu.window.piece = smallPiece / 2
+	}
 }

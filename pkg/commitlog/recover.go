@@ -186,7 +186,7 @@ func (r *recovery) scan() error {
 // unreadableSegment is why the log is not opened: the segment is written to next, or its
 // disk has lost too much of it to go around.
 func unreadableSegment(seg *segment, why error) error {
-	return fmt.Errorf("read %s: %w; nothing was changed. Mend that and start again; if the disk cannot be read any more, and "+
+	return fmt.Errorf("read %s: %w. Mend that and start again; if the disk cannot be read any more, and "+
 		"the group has other members, give this one an empty data directory (docs/runbooks/damaged-disk.md)", seg.path, why)
 }
 

@@ -121,7 +121,7 @@ func (r *recovery) matches(o *outline, seg *segment) error {
 		if isUnreadable(err) {
 			return distrusted("its end cannot be read: %v", err)
 		}
-		return fmt.Errorf("read %s: %w", seg.path, shortRead(o.pos-blockBytes+int64(n), err))
+		return unreadableSegment(seg, shortRead(o.pos-blockBytes+int64(n), err))
 	}
 	g, err := parseGroupHeader(b)
 	if err != nil {

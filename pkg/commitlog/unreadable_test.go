@@ -136,7 +136,7 @@ func TestUnreadableNewestSegment(t *testing.T) {
 	disk.SetFault((&badSectors{path, 8192, 12288, -1, syscall.EIO}).hook)
 	_, err := commitlog.Open(tolerant(disk))
 	require.ErrorIs(t, err, syscall.EIO)
-	require.ErrorContains(t, err, path+": from position 4096 on: input/output error; nothing was changed")
+	require.ErrorContains(t, err, path+": from position 4096 on: input/output error. Mend that")
 	l := mustOpen(t, tolerant(fs))
 	bad := badSectors{path, 4096, 8192, -1, syscall.EIO}
 	fs.SetFault(bad.hook)
