@@ -39,7 +39,8 @@ type outBatch struct {
 	layout  int    // Producer.mu.layout when it was begun
 	grouped bool   // all its messages have a message group, and the topic has a type
 	created time.Time
-	bytes   int // taken from Producer.room
+	after   uint64 // so many frames had been sent when it was begun
+	bytes   int    // taken from Producer.room
 	count   int
 	due     int64    // delivery time of its one message, Unix ms; 0: none
 	half    uint32   // transaction group of its one message; 0: none

@@ -34,6 +34,7 @@ type Producer struct {
 		window     window
 		apart      int      // so many frames that are answered have one batch each
 		inFlight   int      // bytes of sealed batches
+		sent       uint64   // frames, on all streams
 		who        identity // the newest one; the only one of a named producer
 		buffered   int      // messages not acknowledged
 		stats      ProducerStats
@@ -264,7 +265,7 @@ func (p *Producer) spareLocked(b *outBatch) {
 func (p *Producer) newBatchLocked(q *outQueue, now time.Time) (*outBatch, error) {
 	b := &outBatch{
 		topic: p.cfg.Topic, queue: q.index, id: q.id, layout: p.mu.layout, created: now, done: make(chan struct{}),
-		bound: p.batchBytesLocked(),
+		bound: p.batchBytesLocked(), after: p.mu.sent,
 	}
 	if n := len(p.mu.spare); n > 0 {
 		b.builder, p.mu.spare = p.mu.spare[n-1], p.mu.spare[:n-1]

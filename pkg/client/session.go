@@ -37,7 +37,8 @@ type session struct {
 
 type sentFrame struct {
 	number  uint64
-	size    int // on the wire
+	nth     uint64 // of all that the producer has sent, on any stream
+	size    int    // on the wire
 	at      time.Time
 	batches []*outBatch
 }
@@ -145,7 +146,7 @@ func (s *session) gather(now time.Time) (batches []*outBatch, wait time.Duration
 		return nil, forever, nil
 	}
 	s.forgetLocked(now)
-	f := outFrame{most: min(p.mu.frameBytes, p.mu.window.piece), wait: forever, eager: len(s.frames) < eagerFrames, settling: settling}
+	f := outFrame{most: min(p.mu.frameBytes, p.mu.window.piece), wait: forever, settling: settling}
 	first := s.turn
 	for i := range p.queues {
 		at := (first + i) % len(p.queues)
@@ -170,7 +171,6 @@ type outFrame struct {
 	size     int
 	most     int           // from this size on it takes no second batch
 	wait     time.Duration // how long the first batch lingers that is left out
-	eager    bool          // batches that are not full are taken
 	settling bool          // only what is in doubt is
 }
 
@@ -187,7 +187,7 @@ func (s *session) addLocked(f *outFrame, q *outQueue, now time.Time) (full bool,
 		} else if condemned {
 			return false, nil
 		}
-		b, lingers := p.nextLocked(q, now, f.eager)
+		b, lingers := s.nextLocked(q, now)
 		if b == nil {
 			f.wait = min(f.wait, lingers)
 			return false, nil
@@ -211,9 +211,16 @@ func (s *session) addLocked(f *outFrame, q *outQueue, now time.Time) (full bool,
 // faster than answers do shares frames, writes and syncs, which makes all of them faster.
 const eagerFrames = 2
 
+// eagerLocked says whether a batch is sent that is not full. It is, too, when all is answered that was
+// under way when it was begun: else one queue with full batches could keep it waiting for ever.
+func (s *session) eagerLocked(b *outBatch) bool {
+	return len(s.frames) < eagerFrames || s.frames[0].nth > b.after
+}
+
 // nextLocked is the next batch of q, nil if there is none to be sent now: then it is how long
-// one lingers. One that is not full is sent only if eager.
-func (p *Producer) nextLocked(q *outQueue, now time.Time, eager bool) (*outBatch, time.Duration) {
+// one lingers.
+func (s *session) nextLocked(q *outQueue, now time.Time) (*outBatch, time.Duration) {
+	p := s.p
 	if q.sent < len(q.flight) {
 		return q.flight[q.sent], 0
 	}
@@ -225,7 +232,7 @@ func (p *Producer) nextLocked(q *outQueue, now time.Time, eager bool) (*outBatch
 		return nil, forever // what was published before the topic grew is stored first
 	case len(q.full) > 0:
 		return next, 0
-	case next == nil || !eager:
+	case next == nil || !s.eagerLocked(next):
 		return nil, forever // an answer wakes
 	default:
 		left := p.cfg.Linger - now.Sub(next.created)
@@ -280,7 +287,8 @@ func (s *session) seal(number uint64, batches []*outBatch) (*publishFrame, error
 		}
 		b.stale, b.waiting = false, true
 	}
-	s.frames = append(s.frames, sentFrame{number: number, size: frame.size(), at: time.Now(), batches: batches})
+	p.mu.sent++
+	s.frames = append(s.frames, sentFrame{number: number, nth: p.mu.sent, size: frame.size(), at: time.Now(), batches: batches})
 	s.pending += frame.size()
 	s.shrunk = min(1, float64(frame.size())/float64(load))
 	return frame, nil

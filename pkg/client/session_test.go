@@ -89,6 +89,33 @@ func TestSmallBatchesWaitForAnAnswer(t *testing.T) {
 	}
 }
 
+// TestColdQueueBesideAHotOne: a batch that is not full waits no longer than for what was under way when
+// it was begun, though full ones of another queue are under way all the time.
+func TestColdQueueBesideAHotOne(t *testing.T) {
+	p := idleProducer(7, 8)
+	s := &session{p: p}
+	s.begin()
+	p.mu.window = window{bytes: math.MaxInt, piece: math.MaxInt}
+	cold := 0
+	for range 100 {
+		for len(p.queues[0].full) < 2 {
+			p.queues[0].full = append(p.queues[0].full, batchOf(t, p, p.queues[0], maxFrameBytes))
+		}
+		if p.queues[1].open == nil {
+			p.queues[1].open = batchFor(t, p, p.queues[1], time.Now())
+		}
+		for got := sendAll(t, s); len(got) > 0; got = sendAll(t, s) {
+			for _, b := range got {
+				cold += b.queue
+			}
+		}
+		answerFirst(t, s, 0)
+	}
+	if cold < 10 {
+		t.Errorf("%d batches of the cold queue were sent while 100 frames were answered", cold)
+	}
+}
+
 // TestLostIdentityIsNotUsedAgain: a batch that was numbered but not sent before its
 // queue lost its identity must not go out under it.
 func TestLostIdentityIsNotUsedAgain(t *testing.T) {
