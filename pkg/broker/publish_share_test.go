@@ -59,3 +59,34 @@ func TestPublishStreamTellsTheShare(t *testing.T) {
 		require.True(t, time.Now().Before(until), "%d streams wait", share.waiting.Load())
 	}
 }
+
+// TestStreamsThatWaitForRoomShare: a stream counts though there is no room for its only frame,
+// and no longer when it has ended meanwhile.
+func TestStreamsThatWaitForRoomShare(t *testing.T) {
+	n := startSingle(t, nil)
+	queues := n.createTopic("t", 1)
+	messaging := n.b.messaging
+	all := int64(n.b.cfg.Limits.MaxPendingBytes)
+	require.NoError(t, messaging.budget.bytes.Acquire(t.Context(), all))
+	awaitWaiting := func(want int64) {
+		t.Helper()
+		require.Eventually(t, func() bool { return messaging.share.waiting.Load() == want }, 10*time.Second, time.Millisecond)
+	}
+	frame := &brokerv1.PublishStreamRequest{Frame: 1, Batches: makeBatch(t, batch.Stamp{Queue: queues[0]}, "x")}
+	ctx, cancel := context.WithCancel(n.ctx())
+	defer cancel()
+	for range 2 {
+		stream, err := n.messaging.PublishStream(ctx)
+		require.NoError(t, err)
+		require.NoError(t, stream.Send(frame))
+	}
+	stays := n.publishStream()
+	require.NoError(t, stays.Send(frame))
+	awaitWaiting(3)
+	cancel()
+	awaitWaiting(1)
+	messaging.budget.bytes.Release(all)
+	_, err := stays.Recv()
+	require.NoError(t, err)
+	awaitWaiting(0)
+}

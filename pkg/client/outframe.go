@@ -6,15 +6,16 @@ import "time"
 type outFrame struct {
 	batches  []*outBatch
 	size     int
-	most     int           // from this size on it takes no second batch
+	most     int           // a second batch does not make it larger than that
 	wait     time.Duration // how long the first batch lingers that is left out
 	settling bool          // only what is in doubt is
+	left     int           // the first queue that got nothing because there was no room; -1: none
+	full     bool          // there is no room in the window
 }
 
-// gather takes the batches of the next frame: those that an earlier stream left
-// behind first, then new ones of all queues, as far as the window reaches. One that makes
-// a frame larger than it should be is alone in it, for the brokers may refuse it. If there
-// are none, wait says how long the first lingers.
+// gather takes the batches of the next frame as far as the window reaches, of each queue those
+// first that an earlier stream left behind. One that makes a frame larger than it should be is
+// alone in it, for the brokers may refuse it. If there are none, wait says how long the first lingers.
 func (s *session) gather(now time.Time) (batches []*outBatch, wait time.Duration, err error) {
 	p := s.p
 	p.mu.Lock()
@@ -30,51 +31,49 @@ func (s *session) gather(now time.Time) (batches []*outBatch, wait time.Duration
 		return nil, forever, nil
 	}
 	s.forgetLocked(now)
-	f := outFrame{most: min(p.mu.frameBytes, p.mu.window.piece), wait: forever, settling: settling}
+	f := outFrame{most: min(p.mu.frameBytes, p.mu.window.piece), wait: forever, settling: settling, left: -1}
 	first := s.turn
-	for i := range p.queues {
-		at := (first + i) % len(p.queues)
-		full, err := s.addLocked(&f, p.queues[at], now)
-		if err != nil {
+	for i := 0; i < len(p.queues) && !f.full; i++ {
+		if err := s.addLocked(&f, (first+i)%len(p.queues), now); err != nil {
 			return nil, 0, err
 		}
-		if full { // it is this queue's turn until there is room for its batch
-			s.turn = at
-			return f.batches, f.wait, nil
-		}
 	}
-	if len(f.batches) > 0 {
+	switch {
+	case f.left >= 0:
+		s.turn = f.left
+	case len(f.batches) > 0:
 		s.turn = (first + 1) % len(p.queues)
 	}
 	return f.batches, f.wait, nil
 }
 
-// addLocked adds what it can of q to the frame; full says that the window has no room for
-// the next batch: nobody else takes what is left of it, or a large batch would never go.
-func (s *session) addLocked(f *outFrame, q *outQueue, now time.Time) (full bool, err error) {
-	p := s.p
+// addLocked adds what it can of a queue to the frame. Once the window has no room for a batch,
+// nobody else takes what is left of it, or a large batch would never go.
+func (s *session) addLocked(f *outFrame, at int, now time.Time) error {
+	p, q, had := s.p, s.p.queues[at], len(f.batches)
 	for {
 		if f.settling && q.sent >= q.doubts() {
-			return false, nil
+			return nil
 		}
 		if condemned, now := s.condemnLocked(q); now {
-			return false, errRenumber
+			return errRenumber
 		} else if condemned {
-			return false, nil
+			return nil
 		}
 		b, lingers := s.nextLocked(q, now)
 		if b == nil {
 			f.wait = min(f.wait, lingers)
-			return false, nil
+			return nil
 		}
-		if f.size > 0 && (f.size+b.size() > f.most || p.mu.apart > 0) {
-			return false, nil
-		}
-		if !s.roomLocked(f, b) {
-			return true, nil // an answer wakes
+		second := f.size > 0 && (f.size+b.size() > f.most || p.mu.apart > 0)
+		if f.full = !second && !s.roomLocked(f, b); second || f.full {
+			if f.left < 0 && len(f.batches) == had {
+				f.left = at
+			}
+			return nil
 		}
 		if b = p.takeLocked(q); b.who.id == 0 || b.who != q.who {
-			return false, errRenumber
+			return errRenumber
 		}
 		f.batches = append(f.batches, b)
 		f.size += b.load

@@ -52,7 +52,8 @@ type ProducerConfig struct {
 	MaxMessageBytes int
 	// MaxInFlightBatches is how many batches of one queue are under way before
 	// messages gather for the next one; default and at most 5, which the brokers
-	// remember. Batches that are not full gather while two requests are unanswered, so
+	// remember. Batches that are not full gather while two requests are unanswered, but no
+	// longer than those that were when they were begun; so
 	// they grow by themselves with the rate, and a lonely message is sent at once.
 	MaxInFlightBatches int
 	// MaxInFlightBytes is the same for all queues together; default 8 MiB.
