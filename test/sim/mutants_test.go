@@ -69,11 +69,13 @@ type verdict struct {
 	killers []string // one per layer that noticed
 	alive   []layer  // layers that should have noticed and did not
 	err     error    // the mutant could not be tried
+	late    bool     // it was not tried, for the time was over
 	took    time.Duration
 }
 
-// runMutants breaks each rule whose name or file contains filter, and prints what noticed.
-func runMutants(filter string) int {
+// runMutants breaks each rule whose name or file contains filter, and prints what noticed. None
+// is begun after most, and the last line says how many were left out; 0: all are.
+func runMutants(filter string, most time.Duration) int {
 	root, err := findModule()
 	if err != nil {
 		fmt.Println(err)
@@ -89,13 +91,16 @@ func runMutants(filter string) int {
 		fmt.Println(err)
 		return 1
 	}
-	verdicts := tryAll(root, chosen)
-	killed := 0
+	verdicts := tryAll(root, chosen, most)
+	killed, late := 0, 0
 	fmt.Printf("%-52s %8s  %s\n", "MUTANT", "SECONDS", "KILLED BY")
 	for i, m := range chosen {
 		v := verdicts[i]
 		text := strings.Join(v.killers, "; ")
 		switch {
+		case v.late:
+			late++
+			text = "NOT TRIED: no time was left"
 		case v.err != nil:
 			text = "ERROR: " + v.err.Error()
 		case len(v.alive) > 0:
@@ -105,8 +110,12 @@ func runMutants(filter string) int {
 		}
 		fmt.Printf("%-52s %8.1f  %s\n", m.name, v.took.Seconds(), text)
 	}
-	fmt.Printf("mutants: %d of %d killed\n", killed, len(chosen))
-	if killed < len(chosen) {
+	fmt.Printf("mutants: %d of %d killed", killed, len(chosen)-late)
+	if late > 0 {
+		fmt.Printf(", %d NOT TRIED within %v: make mutants tries all", late, most)
+	}
+	fmt.Println()
+	if killed < len(chosen)-late || killed == 0 {
 		return 1
 	}
 	return 0
@@ -141,9 +150,10 @@ func baseline(root string, ms []mutant) error {
 	return nil
 }
 
-// tryAll tries the mutants, one per core at a time.
-func tryAll(root string, ms []mutant) []verdict {
+// tryAll tries the mutants, one per core at a time, as many as can be begun in that time.
+func tryAll(root string, ms []mutant, most time.Duration) []verdict {
 	verdicts := make([]verdict, len(ms))
+	began := time.Now()
 	next := make(chan int)
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
@@ -157,6 +167,10 @@ func tryAll(root string, ms []mutant) []verdict {
 		})
 	}
 	for i := range ms {
+		if most > 0 && time.Since(began) > most {
+			verdicts[i].late = true
+			continue
+		}
 		next <- i
 	}
 	close(next)

@@ -23,6 +23,7 @@ var (
 	procsFlag   = flag.Int("sim.procs", 0, "seeds run at a time (default: one per core)")
 	huntFlag    = flag.Int("sim.hunt", 0, "run at most so many seeds up to the first violation, print it and exit")
 	mutantsFlag = flag.Bool("mutants", false, "break the rules of mutants.go one by one, print what noticed, and exit")
+	mutantsMost = flag.Duration("mutants.most", 0, "with -mutants: begin none after so long, and say how many were left out; 0: try all")
 	mutantFlag  = flag.String("mutant", "", "with -mutants: only those whose name or file contains this")
 )
 
@@ -44,7 +45,7 @@ func TestMain(m *testing.M) {
 	case *huntFlag > 0:
 		os.Exit(hunt(*huntFlag))
 	case *mutantsFlag:
-		os.Exit(runMutants(*mutantFlag))
+		os.Exit(runMutants(*mutantFlag, *mutantsMost))
 	}
 	os.Exit(m.Run())
 }
