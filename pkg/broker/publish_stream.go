@@ -55,7 +55,7 @@ func (s *messagingService) PublishStream(rpc brokerv1.MessagingService_PublishSt
 		p.read(rpc.Context())
 		return nil
 	})
-	defer p.leave()
+	defer p.close()
 	return p.write(rpc.Context())
 }
 
@@ -244,13 +244,6 @@ func (p *publishStream) empty() bool {
 }
 
 func (p *publishStream) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.mu.closing = true
-}
-
-// leave ends the stream: nobody waits for what it has not answered.
-func (p *publishStream) leave() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mu.closing = true

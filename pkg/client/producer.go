@@ -30,7 +30,7 @@ type Producer struct {
 		flushing   int // Flush calls that wait: no lingering
 		spare      []*batch.Builder
 		limit      int // the size of messages from which the brokers refuse them
-		frameBytes int // a frame that has grown to it takes no further batch
+		frameBytes int // a second batch does not make a frame larger
 		window     window
 		apart      int      // so many frames that are answered have one batch each
 		inFlight   int      // bytes of sealed batches

@@ -28,7 +28,6 @@ type session struct {
 	stream   grpc.ClientStream
 	turn     int         // the queue that gather begins with; the sender's own
 	frames   []sentFrame // sent and not answered, in order
-	pending  int         // bytes of them
 	shrunk   float64     // what was left of the newest frame by compression; 1: all
 	heard    time.Time   // when the last answer came
 	ending   *Error      // how the broker ended the stream, nil if it did not
@@ -153,7 +152,6 @@ func (s *session) seal(number uint64, batches []*outBatch) (*publishFrame, error
 	}
 	p.mu.sent++
 	s.frames = append(s.frames, sentFrame{number: number, nth: p.mu.sent, size: frame.size(), at: time.Now(), batches: batches})
-	s.pending += frame.size()
 	s.shrunk = min(1, float64(frame.size())/float64(load))
 	return frame, nil
 }
@@ -187,7 +185,6 @@ func (s *session) answerLocked(resp *brokerv1.PublishStreamResponse, now time.Ti
 		return nil, errorf(CodeInternal, "broker answered frame %d with %d results, which was not asked", resp.GetFrame(), len(resp.GetResults()))
 	}
 	batches := s.frames[0].batches
-	s.pending -= s.frames[0].size
 	s.frames[0] = sentFrame{}
 	s.frames = s.frames[1:]
 	s.heard = now

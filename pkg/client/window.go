@@ -38,8 +38,16 @@ func (s *session) begin() {
 
 // roomLocked says whether a batch may be sent behind what is under way and in the frame.
 func (s *session) roomLocked(f *outFrame, b *outBatch) bool {
-	alone := s.pending+f.size == 0
-	return alone || s.pending+int(float64(f.size+b.size())*s.shrunk) <= s.p.mu.window.bytes
+	pending := s.pendingLocked()
+	return pending+f.size == 0 || pending+int(float64(f.size+b.size())*s.shrunk) <= s.p.mu.window.bytes
+}
+
+// pendingLocked is how many bytes are sent and not answered.
+func (s *session) pendingLocked() (bytes int) {
+	for _, f := range s.frames {
+		bytes += f.size
+	}
+	return bytes
 }
 
 // forgetLocked forgets advice that is old.

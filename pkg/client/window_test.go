@@ -49,7 +49,7 @@ func TestWindow(t *testing.T) {
 	sent := func(want int) {
 		t.Helper()
 		if got := sendAll(t, s); len(got) != want {
-			t.Fatalf("%d batches are sent, want %d, with %d bytes under way", len(got), want, s.pending)
+			t.Fatalf("%d batches are sent, want %d, with %d bytes under way", len(got), want, s.pendingLocked())
 		}
 	}
 	sent(1) // two are a little more than the window, with their headers
@@ -72,8 +72,8 @@ func TestWindow(t *testing.T) {
 	answerFirst(t, s, 0)
 	sent(1)
 	answerFirst(t, s, 0)
-	if sent(0); s.pending != 0 || p.mu.buffered != 0 {
-		t.Errorf("%d bytes are under way, %d messages are left", s.pending, p.mu.buffered)
+	if sent(0); s.pendingLocked() != 0 || p.mu.buffered != 0 {
+		t.Errorf("%d bytes are under way, %d messages are left", s.pendingLocked(), p.mu.buffered)
 	}
 }
 
@@ -186,7 +186,7 @@ func TestWindowOfCompressed(t *testing.T) {
 	}
 	for range 4 {
 		if got := len(sendAll(t, s)); got != 1 {
-			t.Fatalf("%d batches in a frame, %d bytes are under way", got, s.pending)
+			t.Fatalf("%d batches in a frame, %d bytes are under way", got, s.pendingLocked())
 		}
 		p.mu.window.piece = smallPiece / 2
 	}
